@@ -1,0 +1,284 @@
+"""Every config key that this project adds, and the safe way to read config files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from project.errors import ConfigError, nearest
+
+BASE_KEY = "_BASE_"
+
+
+def add_project_config(cfg: CfgNode) -> None:
+    """Adds this project's keys and defaults to a Detectron2 config, in place."""
+    _add_data_keys(cfg)
+    _add_model_keys(cfg)
+    _add_solver_keys(cfg)
+    _add_evaluation_keys(cfg)
+
+
+def _add_data_keys(cfg: CfgNode) -> None:
+    # Specification files (datasets/*.yaml) to register; `--dataset D.yaml` sets this.
+    cfg.DATASETS.SPECS = ()
+    # How object masks are held: "polygon", "bitmask", or "auto": polygon only where all are polygons.
+    cfg.INPUT.MASK_FORMAT = "auto"
+    # Largest change of brightness, contrast and saturation in training, 0 to 1; 0.2 draws 0.8 to 1.2.
+    cfg.INPUT.COLOR_JITTER = 0.0
+    # Large-scale jitter (Ghiasi et al. 2021): resize by a random factor of SIZE, then crop or pad
+    # to SIZE x SIZE. Takes the place of MIN_SIZE_TRAIN and CROP.
+    cfg.INPUT.LSJ = CfgNode({"ENABLED": False, "SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
+
+
+def _add_model_keys(cfg: CfgNode) -> None:
+    # "auto": the GPU where there is one, otherwise the CPU.
+    cfg.MODEL.DEVICE = "auto"
+    # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores.
+    cfg.MODEL.CHANNELS_LAST = False
+    # 0: counted from the data set. Another number must agree with the data set.
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 0
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
+
+    # Parts of META_ARCHITECTURE "MaskUNet"; with both, panoptic segments are merged from them.
+    cfg.MODEL.MASK_UNET = CfgNode({"INSTANCES": True, "SEMANTICS": True})
+
+    # The U-Net encoder (BACKBONE.NAME "build_unet_backbone" or "build_unet_fpn_backbone").
+    cfg.MODEL.UNET = CfgNode()
+    # Channels of stage1, stage2, ...; each stage halves the size of the one before.
+    cfg.MODEL.UNET.WIDTHS = [64, 128, 256, 512, 1024]
+    # Stride of stage1: 1 as published (Ronneberger et al. 2015), 2 for speed on large images.
+    cfg.MODEL.UNET.STEM_STRIDE = 1
+    # "double_conv" as published, or "residual" (He et al. 2016, basic block).
+    cfg.MODEL.UNET.BLOCK = "double_conv"
+    # Between stages: "max_pool" or "strided_conv".
+    cfg.MODEL.UNET.DOWNSAMPLE = "max_pool"
+    # Normalisation: any name that Detectron2's get_norm takes; "" for none.
+    cfg.MODEL.UNET.NORM = "BN"
+    # Stages that feed the FPN of "build_unet_fpn_backbone"; its channels are FPN.OUT_CHANNELS.
+    cfg.MODEL.UNET.FPN_IN_FEATURES = ["stage3", "stage4", "stage5"]
+
+    # The U-Net head (SEM_SEG_HEAD.NAME "UNetHead") on SEM_SEG_HEAD.IN_FEATURES, finest first.
+    # Decoder channels a level, finest first; empty: those of the features.
+    cfg.MODEL.SEM_SEG_HEAD.WIDTHS = []
+    # How an encoder feature joins the decoder: "concat", "add" or "none".
+    cfg.MODEL.SEM_SEG_HEAD.SKIP = "concat"
+    # From one level to the next: "transposed", "bilinear" or "bilinear_conv".
+    cfg.MODEL.SEM_SEG_HEAD.UPSAMPLE = "transposed"
+    # From the finest feature to the image's size: "bilinear" or "pixel_shuffle".
+    cfg.MODEL.SEM_SEG_HEAD.FINAL_UPSAMPLE = "bilinear"
+    # Convolutions a decoder level.
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CONVS = 2
+    # Factors of the two parts of the loss; LOSS_WEIGHT scales their sum. 0 leaves a part out.
+    cfg.MODEL.SEM_SEG_HEAD.CE_WEIGHT = 1.0
+    cfg.MODEL.SEM_SEG_HEAD.DICE_WEIGHT = 1.0
+    # Class weights of the cross entropy: "none", "inverse_frequency" (counted from the training
+    # data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the classes).
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
+
+
+def _add_solver_keys(cfg: CfgNode) -> None:
+    # "SGD" or "AdamW". MOMENTUM and NESTEROV are SGD's.
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # SOLVER.LR_SCHEDULER_NAME also takes "WarmupPolyLR": (1 - progress) ** POLY_POWER.
+    cfg.SOLVER.POLY_POWER = 0.9
+    # "WarmupCosineLR" and "WarmupPolyLR" hold BASE_LR until this share of MAX_ITER.
+    cfg.SOLVER.DECAY_START = 0.0
+    # Number format of mixed precision (SOLVER.AMP.ENABLED): "bf16", "fp16" (GPU only) or
+    # "auto": fp16 on a GPU, bf16 on a CPU.
+    cfg.SOLVER.AMP.DTYPE = "auto"
+    # Averaged weights: scored and saved in place of the last ones. DECAY 0 is the plain mean since
+    # START (share of MAX_ITER); otherwise average = DECAY * average + (1 - DECAY) * weights.
+    cfg.SOLVER.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999, "START": 0.0})
+    # Iterations between two lines of progress.
+    cfg.SOLVER.LOG_PERIOD = 20
+
+
+def _add_evaluation_keys(cfg: CfgNode) -> None:
+    # Who computes COCO's numbers: "faster-coco-eval" or "pycocotools"; they agree to 1e-9.
+    cfg.TEST.COCO_BACKEND = "faster-coco-eval"
+    # Detections an image that are scored; COCO's own numbers are defined with 100.
+    cfg.TEST.COCO_MAX_DETECTIONS = 100
+    # The score whose best checkpoint is kept as model_best.pth, as "task/metric" in results.json,
+    # e.g. "segm/AP". "auto": the first of panoptic_seg/PQ, segm/AP, sem_seg/mIoU, bbox/AP that is there.
+    cfg.TEST.BEST_METRIC = "auto"
+    # Images in the report for each of worst, median and best; 0: no pictures.
+    cfg.TEST.REPORT_IMAGES = 3
+
+
+def get_project_config() -> CfgNode:
+    """A fresh config with Detectron2's and this project's keys."""
+    cfg = get_cfg()
+    add_project_config(cfg)
+    return cfg
+
+
+def load_config(path: str | Path | None = None, overrides: list[str] | None = None) -> CfgNode:
+    """Reads a config file, with the files it is based on, and applies KEY VALUE pairs.
+
+    No YAML tag runs code and nothing is fetched from a network.
+
+    Raises:
+        ConfigError: unreadable or unsafe YAML, duplicate or unknown keys, a value of another type,
+            a circle of `_BASE_`.
+    """
+    cfg = get_project_config()
+    if path:
+        merge_config_file(cfg, path)
+    if overrides:
+        _merge_overrides(cfg, overrides)
+    return cfg
+
+
+def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
+    """Merges a config file and its `_BASE_` files into `cfg`, in place; see `load_config`."""
+    values = _read_with_base(Path(path), seen=())
+    _check_keys(values, cfg, str(path))
+    try:
+        cfg.merge_from_other_cfg(CfgNode(values))
+    except (ValueError, KeyError, AssertionError) as error:
+        raise ConfigError(f"{path}: {_text(error)}") from error
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without tags that run code, and with an error where a key stands twice."""
+
+
+def _construct_unique(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, (str, int, float)):
+            raise ConfigError(f"line {line}: a key must be a plain word or number, found {key!r}")
+        if key in seen:
+            raise ConfigError(
+                f"the key '{key}' stands twice, at lines {seen[key]} and {line};"
+                " merge the two, since only the last would count"
+            )
+        seen[key] = line
+    loader.flatten_mapping(node)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique
+)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML mapping; used for configs and for data set specifications.
+
+    Raises:
+        ConfigError: the file is missing or no text, not YAML, holds a tag, a key twice, or no mapping.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        known = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file.{nearest(path.name, known)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from error
+    try:
+        # A subclass of SafeLoader: it refuses every tag that would construct a Python object.
+        values = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: not plain YAML ({' '.join(str(error).split())})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected 'KEY: value' lines, found a {type(values).__name__}")
+    return values
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    resolved = path.resolve()
+    if resolved in seen:
+        circle = " -> ".join(str(p) for p in (*seen, resolved))
+        raise ConfigError(f"{path}: {BASE_KEY} goes in a circle: {circle}")
+    values = read_yaml(path)
+    bases = values.pop(BASE_KEY, [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str) or "://" in base:
+            raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
+        base_path = path.parent / Path(base).expanduser()
+        _merge_dicts(_read_with_base(base_path, (*seen, resolved)), merged)
+    _merge_dicts(values, merged)
+    return merged
+
+
+def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:
+    for key, value in source.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge_dicts(value, target[key])
+        else:
+            target[key] = value
+
+
+def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = "") -> None:
+    for key, value in values.items():
+        full = f"{prefix}{key}"
+        if key not in cfg:
+            raise ConfigError(f"{where}: there is no config key {full}.{_nearest_key(full, cfg)}")
+        known = cfg[key]
+        if isinstance(known, CfgNode) != isinstance(value, dict):
+            expected = "a group of keys" if isinstance(known, CfgNode) else "one value"
+            raise ConfigError(f"{where}: {full} is {expected}, found {value!r}")
+        if isinstance(known, CfgNode):
+            _check_keys(value, known, where, f"{full}.")
+
+
+def _nearest_key(full: str, cfg: CfgNode) -> str:
+    """Nearest keys of the same group, or, where none is near, of the whole config."""
+    *groups, name = str(full).split(".")
+    here = nearest(name, cfg)
+    if here.startswith(" Did"):
+        prefix = "".join(f"{g}." for g in groups)
+        close = here.removeprefix(" Did you mean ").removesuffix("?").split(", ")
+        return f" Did you mean {', '.join(prefix + c for c in close)}?"
+    paths = list(_key_paths(get_project_config()))
+    same_name = [p for p in paths if p.rsplit(".", 1)[-1] == name]
+    if same_name:
+        return f" Did you mean {', '.join(same_name[:3])}?"
+    return nearest(full, paths) if nearest(full, paths).startswith(" Did") else here
+
+
+def _key_paths(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
+    for key, value in cfg.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, CfgNode):
+            yield from _key_paths(value, f"{prefix}{key}.")
+
+
+def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
+    """Applies `KEY VALUE KEY VALUE ...` from a command line."""
+    if len(overrides) % 2:
+        raise ConfigError(
+            f"command line: expected KEY VALUE pairs, found an odd number of words: {overrides}"
+        )
+    for full, value in zip(overrides[0::2], overrides[1::2]):
+        node: Any = cfg
+        *groups, name = full.split(".")
+        for group in groups:
+            node = node.get(group) if isinstance(node, CfgNode) else None
+        if not isinstance(node, CfgNode) or name not in node:
+            within = node if isinstance(node, CfgNode) else cfg
+            raise ConfigError(
+                f"command line: there is no config key {full}.{_nearest_key(full, within)}"
+            )
+        try:
+            cfg.merge_from_list([full, value])
+        except (ValueError, AssertionError) as error:
+            raise ConfigError(f"command line: {full}: {_text(error)}") from error
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error.args[0] if error.args else error).split())

@@ -1,0 +1,51 @@
+"""What a data set yields, image by image: Detectron2's dataset dict, with our additions named.
+
+https://detectron2.readthedocs.io/tutorials/datasets.html documents the standard keys.
+"""
+
+from typing import Any, TypedDict
+
+
+class Annotation(TypedDict, total=False):
+    """One object.
+
+    Keys:
+        id: the annotation's own id in its file, for messages.
+        bbox: four numbers, as `bbox_mode` says (formats give XYWH_ABS), pixels.
+        bbox_mode: a `detectron2.structures.BoxMode`.
+        category_id: thing id, 0..T-1.
+        segmentation: list of polygons `[x0, y0, x1, y1, ...]`, or an RLE
+            `{"size": [h, w], "counts": bytes | str | list of int}`; absent where only boxes exist.
+        iscrowd: 1 for a region of many objects that is neither taught nor counted.
+        area: pixels, as the file says; absent where it says nothing.
+    """
+
+    id: int
+    bbox: list[float]
+    bbox_mode: int
+    category_id: int
+    segmentation: list[list[float]] | dict[str, Any]
+    iscrowd: int
+    area: float
+
+
+class Record(TypedDict, total=False):
+    """One image.
+
+    Keys:
+        dataset: the registered name of the data set and split; leads to classes and label encoding.
+        file_name: absolute path of the image (it may not exist when only scoring).
+        image_id: unique within the split, as the annotation file has it; else the file's stem.
+        height, width: pixels, upright (after EXIF orientation).
+        annotations: list of `Annotation`; absent where the format holds no objects.
+        sem_seg_file_name: absolute path of the label map; absent where there is none, and then
+            the semantic truth is derived from the annotations.
+    """
+
+    dataset: str
+    file_name: str
+    image_id: int | str
+    height: int
+    width: int
+    annotations: list[Annotation]
+    sem_seg_file_name: str
