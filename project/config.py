@@ -206,7 +206,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     values = read_yaml(path)
     bases = values.pop(BASE_KEY, [])
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str) or "://" in base:
             raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
         base_path = path.parent / Path(base).expanduser()
@@ -224,6 +224,7 @@ def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:
 
 
 def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = "") -> None:
+    """Refuses unknown keys, and puts single names into lists in `values`."""
     for key, value in values.items():
         full = f"{prefix}{key}"
         if key not in cfg:
@@ -234,6 +235,14 @@ def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = 
             raise ConfigError(f"{where}: {full} is {expected}, found {value!r}")
         if isinstance(known, CfgNode):
             _check_keys(value, known, where, f"{full}.")
+        else:
+            values[key] = _one_as_list(value, known)
+
+
+def _one_as_list(value: Any, known: Any) -> Any:
+    """A single name where a list of names is expected stands for a list of one."""
+    is_name = isinstance(value, str) and value.strip()[:1] not in ("(", "[", "")
+    return [value] if is_name and isinstance(known, (list, tuple)) else value
 
 
 def _nearest_key(full: str, cfg: CfgNode) -> str:
@@ -275,7 +284,7 @@ def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
                 f"command line: there is no config key {full}.{_nearest_key(full, within)}"
             )
         try:
-            cfg.merge_from_list([full, value])
+            cfg.merge_from_list([full, _one_as_list(value, node[name])])
         except (ValueError, AssertionError) as error:
             raise ConfigError(f"command line: {full}: {_text(error)}") from error
 

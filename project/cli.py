@@ -1,0 +1,32 @@
+"""What every command line tool shares; imports nothing heavy, so that `--help` is quick."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+from project.errors import UserError
+
+
+def run_tool(main: Callable[[], int]) -> NoReturn:
+    """Runs a tool's `main` and ends the process with its exit status.
+
+    A `UserError` is printed as one paragraph, without a traceback, and ends with status 1.
+    """
+    # Detectron2 scripts a helper at import; what torch says of that is not for our users.
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
+    try:
+        status = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in {"torch", "torchvision", "detectron2"}:
+            raise
+        print(
+            f"error: the Python at {sys.executable} has no {error.name}; run `make setup` and use"
+            " .venv/bin/python, or install torch, torchvision and Detectron2 there",
+            file=sys.stderr,
+        )
+        status = 1
+    sys.exit(status)

@@ -1,0 +1,98 @@
+"""What a run does between its steps, beyond Detectron2's own hooks."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from project.engine.averaging import WeightAverage
+from project.engine.checkpoint import Checkpointer
+from project.evaluation.results import best_metric
+
+logger = logging.getLogger(__name__)
+
+
+class AveragingHook(HookBase):
+    """Takes the weights of each iteration into their average."""
+
+    def __init__(self, average: WeightAverage) -> None:
+        self.average = average
+
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        self.average.update(self.trainer.iter)
+
+
+class EvaluationHook(HookBase):
+    """Scores every `period` iterations and at the end, and keeps the best weights.
+
+    The scores go to Detectron2's event storage as "task/metric" (with the data set's name before
+    where there are several). The best checkpoint is `model_best.pth`: it holds its own score, so
+    that it survives a restart, and is never what `--resume` goes on from.
+    """
+
+    def __init__(
+        self,
+        period: int,
+        evaluate: Callable[[], dict[str, dict[str, Any]]],
+        *,
+        checkpointer: Checkpointer,
+        best_metric_name: str,
+    ) -> None:
+        self.period = period
+        self.evaluate = evaluate
+        self.checkpointer = checkpointer
+        self.best_metric_name = best_metric_name
+        self.best: float | None = None
+
+    def before_train(self) -> None:
+        """Takes over the best score of the run that is resumed."""
+        path = Path(self.checkpointer.save_dir) / "model_best.pth"
+        if self.trainer.start_iter > 0 and path.is_file():
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            self.best = saved["best"]["value"]
+            logger.info("best so far: %s %.2f", saved["best"]["metric"], self.best)
+
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        iteration = self.trainer.iter + 1
+        if self.period > 0 and iteration % self.period == 0 and iteration < self.trainer.max_iter:
+            self._run()
+
+    def after_train(self) -> None:
+        """Called by the trainer; a run that broke off is not scored."""
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            self._run()
+
+    def _run(self) -> None:
+        results = self.evaluate()
+        if comm.is_main_process():
+            self._store(results)
+            self._keep_best(results)
+        # The others wait here rather than in the next step's first collective call.
+        comm.synchronize()
+
+    def _store(self, results: dict[str, dict[str, Any]]) -> None:
+        for dataset, scores in results.items():
+            prefix = f"{dataset}/" if len(results) > 1 else ""
+            for task, metrics in scores.items():
+                for name, value in metrics.items() if isinstance(metrics, dict) else ():
+                    if isinstance(value, float):
+                        self.trainer.storage.put_scalar(
+                            f"{prefix}{task}/{name}", value, smoothing_hint=False
+                        )
+
+    def _keep_best(self, results: dict[str, dict[str, Any]]) -> None:
+        if not results:
+            return
+        metric, value = best_metric(next(iter(results.values())), self.best_metric_name)
+        if value is None or (self.best is not None and value <= self.best):
+            return
+        self.best = value
+        best = {"metric": metric, "value": value, "iteration": self.trainer.iter}
+        self.checkpointer.save("model_best", tag=False, best=best, iteration=self.trainer.iter)
+

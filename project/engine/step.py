@@ -1,0 +1,82 @@
+"""One training step: forward, backward, clipping, update; with mixed precision on any device."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import SimpleTrainer
+from torch import nn
+
+from project.errors import ConfigError, nearest
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
+    """Number format of mixed precision; None where SOLVER.AMP is off.
+
+    Raises:
+        ConfigError: SOLVER.AMP.DTYPE is not known, or is fp16 on a CPU.
+    """
+    amp, on_cpu = cfg.SOLVER.AMP, cfg.MODEL.DEVICE == "cpu"
+    if not amp.ENABLED:
+        return None
+    name = ("bf16" if on_cpu else "fp16") if amp.DTYPE == "auto" else amp.DTYPE
+    if name not in DTYPES:
+        raise ConfigError(f"SOLVER.AMP.DTYPE {name!r} is not known.{nearest(name, DTYPES)}")
+    if name == "fp16" and on_cpu:
+        raise ConfigError("SOLVER.AMP.DTYPE fp16 needs a GPU; on the CPU use bf16 or auto")
+    return DTYPES[name]
+
+
+class TrainStep(SimpleTrainer):
+    """Detectron2's SimpleTrainer with autocast, loss scaling and clipping of unscaled gradients.
+
+    Its AMPTrainer runs on GPUs only.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable,
+        optimizer: torch.optim.Optimizer,
+        *,
+        device: str,
+        dtype: torch.dtype | None,
+        clip: Callable[[Iterable[nn.Parameter]], object],
+    ) -> None:
+        super().__init__(model, data_loader, optimizer)
+        self.device_type = torch.device(device).type
+        self.dtype = dtype
+        self.clip = clip
+        # Only fp16 needs its loss scaled: bf16 has the exponents of float32.
+        self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
+
+    def run_step(self) -> None:
+        """Trains on the next batch."""
+        assert self.model.training
+        start = time.perf_counter()
+        data = next(self._data_loader_iter)
+        data_time = time.perf_counter() - start
+
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+            loss_dict = self.model(data)
+        self.scaler.scale(sum(loss_dict.values())).backward()
+        self.scaler.unscale_(self.optimizer)
+        self.after_backward()
+        self.clip(self.model.parameters())
+        self._write_metrics(loss_dict, data_time)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def state_dict(self) -> dict:
+        """Adds the state of the loss scaler to that of the optimizer."""
+        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Restores what `state_dict` gave; a run without a scaler may go on with one."""
+        super().load_state_dict(state_dict)
+        if state_dict.get("scaler"):
+            self.scaler.load_state_dict(state_dict["scaler"])

@@ -1,0 +1,146 @@
+"""Detectron2's DefaultTrainer for instances, semantics and both, on any device and ranks."""
+
+import logging
+import time
+import weakref
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
+from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from torch import nn
+
+from project.data.mapper import SegmentationMapper
+from project.engine.averaging import WeightAverage
+from project.engine.checkpoint import Checkpointer
+from project.engine.evaluate import Evaluation, evaluate
+from project.engine.hooks import AveragingHook, EvaluationHook
+from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
+from project.engine.step import TrainStep, amp_dtype
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Trains what a config describes.
+
+    Attributes:
+        evaluations: scores of the last evaluation, by data set; on the main rank.
+        training_seconds: wall time of `train`, checkpoints included and evaluations left out.
+        evaluation_seconds: wall time of the evaluations in it.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        # DefaultTrainer's own constructor cannot be used: it gives GPU ids to DDP on CPU ranks
+        # too, and its mixed precision is for GPUs only.
+        TrainerBase.__init__(self)
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.evaluations: dict[str, Evaluation] = {}
+        self.training_seconds = self.evaluation_seconds = 0.0
+
+        self.raw_model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, self.raw_model)
+        device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
+        self._trainer = TrainStep(
+            create_ddp_model(self.raw_model, broadcast_buffers=False, device_ids=device_ids),
+            self.build_train_loader(cfg),
+            optimizer,
+            device=cfg.MODEL.DEVICE,
+            dtype=amp_dtype(cfg),
+            clip=build_gradient_clipper(cfg),
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.average = WeightAverage.from_config(cfg, self.raw_model)
+        self.checkpointer = Checkpointer(
+            self.raw_model, cfg.OUTPUT_DIR, average=self.average, trainer=weakref.proxy(self)
+        )
+        self.register_hooks(self.build_hooks())
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Timing, learning rate, averaging, checkpoints, scores, progress; in this order."""
+        cfg = self.cfg
+        chain: list[HookBase | None] = [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            AveragingHook(self.average) if self.average else None,
+        ]
+        if comm.is_main_process():
+            chain.append(
+                hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)
+            )
+        # After the checkpoint, so that an evaluation that fails loses no training.
+        chain.append(
+            EvaluationHook(
+                cfg.TEST.EVAL_PERIOD,
+                self.evaluate,
+                checkpointer=self.checkpointer,
+                best_metric_name=cfg.TEST.BEST_METRIC,
+            )
+        )
+        if comm.is_main_process():
+            chain.append(hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
+        return chain
+
+    def train(self) -> None:
+        """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
+        start = time.perf_counter()
+        TrainerBase.train(self, self.start_iter, self.max_iter)
+        total = time.perf_counter() - start
+        self.training_seconds = total - self.evaluation_seconds
+        logger.info("trained for %.1f s, scored for %.1f s", self.training_seconds, self.evaluation_seconds)
+
+    def evaluate(self) -> dict[str, dict[str, Any]]:
+        """Scores the model, with averaged weights where there are some."""
+        start = time.perf_counter()
+        self.evaluations = evaluate(self.cfg, self.scored_model)
+        self.evaluation_seconds += time.perf_counter() - start
+        return {name: evaluation.scores for name, evaluation in self.evaluations.items()}
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The model that is scored and saved: the averaged one where there is an average."""
+        return self.average.scored_model if self.average else self.raw_model
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The meta architecture that MODEL.META_ARCHITECTURE names."""
+        model = build_model(cfg)
+        count = sum(p.numel() for p in model.parameters())
+        logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """See `project.engine.optim`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """See `project.engine.optim`."""
+        return build_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        """Detectron2's training loader over `SegmentationMapper`."""
+        mapper = SegmentationMapper(cfg, is_train=True)
+        # An image without objects still teaches semantics.
+        filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mapper.semantics
+        records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
+        return build_detection_train_loader(cfg, mapper=mapper, dataset=records)
+
+    @classmethod
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Scores a model on DATASETS.TEST; data set name -> scores."""
+        assert evaluators is None, "evaluators follow from the config and the data"
+        return {name: e.scores for name, e in evaluate(cfg, model).items()}

@@ -1,0 +1,128 @@
+"""Weights come back as they were written, and nothing else comes in with them."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from project.engine.averaging import WeightAverage
+from project.engine.checkpoint import Checkpointer, load_weights
+from project.errors import WeightsError
+
+
+class RunsCode:
+    """A pickle of this touches a file when it is read."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+def test_weights_come_back(tmp_path):
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    assert not torch.equal(model.weight, other.weight)
+    Checkpointer(model, str(tmp_path)).save("model_0000004", iteration=4)
+    assert load_weights(other, str(tmp_path / "model_0000004.pth")) == 4
+    assert torch.equal(model.weight, other.weight)
+
+
+def test_averaged_weights_are_what_is_loaded_to_predict_with(tmp_path):
+    model = nn.Linear(1, 1)
+    average = WeightAverage(model, decay=0.0, start_iter=0)
+    for iteration, value in enumerate([1.0, 3.0]):
+        nn.init.constant_(model.weight, value)
+        average.update(iteration)
+    Checkpointer(model, str(tmp_path), average=average).save("model_final", iteration=1)
+
+    plain = nn.Linear(1, 1)
+    load_weights(plain, str(tmp_path / "model_final.pth"))
+    assert plain.weight.item() == 2.0
+
+    resumed = nn.Linear(1, 1)
+    resumed_average = WeightAverage(resumed, decay=0.0, start_iter=0)
+    Checkpointer(resumed, str(tmp_path), average=resumed_average).resume_or_load("", resume=True)
+    assert resumed.weight.item() == 3.0
+    assert resumed_average.state_dict()["weight"].item() == 2.0
+    assert resumed_average.count == 2
+
+
+def test_best_is_not_what_resume_goes_on_from(tmp_path):
+    checkpointer = Checkpointer(nn.Linear(1, 1), str(tmp_path))
+    checkpointer.save("model_0000009", iteration=9)
+    checkpointer.save("model_best", tag=False, iteration=4)
+    assert checkpointer.get_checkpoint_file().endswith("model_0000009.pth")
+    assert (tmp_path / "model_best.pth").is_file()
+
+
+def test_a_save_that_fails_leaves_the_file_before_it(tmp_path):
+    checkpointer = Checkpointer(nn.Linear(1, 1), str(tmp_path))
+    checkpointer.save("model", iteration=1)
+    before = (tmp_path / "model.pth").read_bytes()
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        checkpointer.save("model", unpicklable=lambda: None)
+    assert (tmp_path / "model.pth").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]
+
+
+def test_zoo_pickle_of_arrays_is_read(tmp_path):
+    model = nn.Linear(2, 2)
+    weights = {"weight": np.full((2, 2), 7, np.float32), "bias": np.zeros(2, np.float32)}
+    path = tmp_path / "zoo.pkl"
+    path.write_bytes(pickle.dumps({"model": weights, "__author__": "a test"}))
+    load_weights(model, str(path))
+    assert model.weight.eq(7).all()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth", ".pyth", ""])
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_that_would_run_code_are_refused(tmp_path, suffix, whole):
+    marker, path = tmp_path / "marker", tmp_path / f"evil{suffix}"
+    evil = RunsCode(marker)
+    if whole and suffix != ".pkl":
+        torch.save({"model": {"weight": evil}}, path)
+    else:
+        path.write_bytes(pickle.dumps({"model": {"weight": evil}, "__author__": "x"}))
+    with pytest.raises(WeightsError, match="evil"):
+        load_weights(nn.Linear(1, 1), str(path))
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(evil))
+    assert marker.exists(), "the file must be hostile for the test to mean something"
+
+
+def test_missing_weights_name_the_nearest(tmp_path):
+    Checkpointer(nn.Linear(1, 1), str(tmp_path)).save("model_final")
+    with pytest.raises(WeightsError, match=r"Did you mean model_final\.pth"):
+        load_weights(nn.Linear(1, 1), str(tmp_path / "model_finale.pth"))
+
+
+def test_truncated_weights_are_refused(tmp_path):
+    Checkpointer(nn.Linear(8, 8), str(tmp_path)).save("model_final")
+    path = tmp_path / "model_final.pth"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(WeightsError, match="not a weights file"):
+        load_weights(nn.Linear(8, 8), str(path))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    Checkpointer(nn.Linear(2, 2), str(tmp_path)).save("linear")
+    with pytest.raises(WeightsError, match="another architecture"):
+        load_weights(nn.Sequential(nn.Linear(2, 2)), str(tmp_path / "linear.pth"))
+
+
+def test_weights_that_cannot_be_fetched_say_how_to_go_on(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(WeightsError, match=r"internet.*MODEL\.WEIGHTS"):
+        load_weights(nn.Linear(1, 1), "https://weights.invalid/model_final.pkl")
+
+
+def test_no_weights_named():
+    with pytest.raises(WeightsError, match="MODEL.WEIGHTS"):
+        load_weights(nn.Linear(1, 1), "")

@@ -1,0 +1,131 @@
+"""Optimizers, schedules and clipping against their formulas."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from project.config import load_config
+from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
+from project.errors import ConfigError
+
+
+def rates(*overrides: str, max_iter: int = 100) -> list[float]:
+    """Learning rate of each iteration."""
+    base = ["SOLVER.MAX_ITER", str(max_iter), "SOLVER.BASE_LR", "0.4"]
+    cfg = load_config(None, [*base, *overrides])
+    optimizer = build_optimizer(cfg, nn.Linear(2, 2))
+    scheduler = build_scheduler(cfg, optimizer)
+    found = []
+    for _ in range(max_iter):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_cosine_after_warmup_and_hold():
+    found = rates(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.WARMUP_ITERS", "10"),
+        *("SOLVER.WARMUP_FACTOR", "0.1", "SOLVER.DECAY_START", "0.3"),
+    )
+    assert found[0] == pytest.approx(0.04)
+    assert found[5] == pytest.approx(0.04 + 0.36 * 5 / 10)
+    assert found[10:30] == pytest.approx([0.4] * 20)
+    for i in (30, 47, 65, 99):
+        assert found[i] == pytest.approx(0.2 * (1 + math.cos(math.pi * (i - 30) / 70)))
+
+
+def test_polynomial_decay():
+    found = rates(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.WARMUP_ITERS", "0"),
+        *("SOLVER.POLY_POWER", "0.9"),
+    )
+    for i in (0, 1, 50, 99):
+        assert found[i] == pytest.approx(0.4 * (1 - i / 100) ** 0.9)
+
+
+def test_steps():
+    found = rates("SOLVER.STEPS", "(60, 80)", "SOLVER.WARMUP_ITERS", "0", "SOLVER.GAMMA", "0.5")
+    assert (found[59], found[60], found[80]) == pytest.approx((0.4, 0.2, 0.1))
+
+
+def test_warmup_longer_than_the_run_is_cut():
+    found = rates(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.WARMUP_ITERS", "1000"), max_iter=20
+    )
+    assert max(found) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "suggestion"),
+    [
+        ("SOLVER.OPTIMIZER", "AdamV", "AdamW"),
+        ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosinLR", "WarmupCosineLR"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(key, value, suggestion):
+    with pytest.raises(ConfigError, match=f"Did you mean {suggestion}"):
+        rates(key, value)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("SGD", torch.optim.SGD), ("AdamW", torch.optim.AdamW)])
+def test_fused_optimizer_steps_as_the_plain_one(name, kind):
+    cfg = load_config(None, ["SOLVER.OPTIMIZER", name, "SOLVER.WEIGHT_DECAY_NORM", "0.0"])
+    torch.manual_seed(0)
+    ours, plain = nn.Linear(3, 2), nn.Linear(3, 2)
+    plain.load_state_dict(ours.state_dict())
+    arguments = {"lr": cfg.SOLVER.BASE_LR, "weight_decay": cfg.SOLVER.WEIGHT_DECAY}
+    if name == "SGD":
+        arguments["momentum"] = cfg.SOLVER.MOMENTUM
+    pairs = [(ours, build_optimizer(cfg, ours)), (plain, kind(plain.parameters(), **arguments))]
+    before = ours.weight.detach().clone()
+    x = torch.randn(5, 3)
+    for _ in range(3):
+        for model, optimizer in pairs:
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+    assert not torch.allclose(ours.weight, before)
+    torch.testing.assert_close(ours.weight, plain.weight)
+
+
+def test_norms_have_their_own_weight_decay():
+    cfg = load_config(None, ["SOLVER.WEIGHT_DECAY", "0.1", "SOLVER.WEIGHT_DECAY_NORM", "0.0"])
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    decay = {
+        id(p): group["weight_decay"]
+        for group in build_optimizer(cfg, model).param_groups
+        for p in group["params"]
+    }
+    assert decay[id(model[0].weight)] == 0.1
+    assert decay[id(model[1].weight)] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("value", [[1.0, 1.0], [0.5, 0.0]]),
+        ("norm", [[0.6, 0.8], [0.5, 0.0]]),
+        ("full_model", [[3 / 5.0249, 4 / 5.0249], [0.5 / 5.0249, 0.0]]),
+    ],
+)
+def test_clipping(kind, expected):
+    clip = "SOLVER.CLIP_GRADIENTS"
+    cfg = load_config(
+        None, [f"{clip}.ENABLED", "True", f"{clip}.CLIP_TYPE", kind, f"{clip}.CLIP_VALUE", "1.0"]
+    )
+    parameters = [nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    for parameter, gradient in zip(parameters, [[3.0, 4.0], [0.5, 0.0]], strict=True):
+        parameter.grad = torch.tensor(gradient)
+    build_gradient_clipper(cfg)(parameters)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, torch.tensor(gradient), atol=1e-4, rtol=0)
+
+
+def test_no_clipping_unless_asked():
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor([1e6])
+    build_gradient_clipper(load_config())([parameter])
+    assert parameter.grad.item() == 1e6
