@@ -1,0 +1,45 @@
+"""The distribution: version ranges for any environment; constraints.txt pins what is tested."""
+
+from setuptools import find_packages, setup
+
+# Detectron2 is not listed: no index carries it under its own name. `make setup` installs a pinned
+# copy; in an environment of your own, install it from its source (see README.md).
+REQUIRES = [
+    "torch>=2.10",  # older ones read weights files unsafely (CVE-2026-24747)
+    "torchvision>=0.25",
+    "numpy>=2,<3",
+    "Pillow>=12.1.1",  # older ones write out of bounds (CVE-2026-25990)
+    "PyYAML>=6",
+    "pycocotools>=2.0.8",
+    "faster-coco-eval>=1.6.5",
+    "opencv-python-headless>=4.10",
+    "matplotlib>=3.8",
+    "fvcore>=0.1.5.post20221221",
+    "iopath>=0.1.9",
+    "tabulate>=0.9",
+    "tensorboard>=2.16",
+    "tqdm>=4.60",
+    # What Detectron2 imports besides these; an installed one has brought them along.
+    "cloudpickle>=2",
+    "hydra-core>=1.1",
+    "omegaconf>=2.1,<2.4",
+    "packaging",
+    "termcolor>=1.1",
+    "yacs>=0.1.8",
+]
+EXTRAS = {
+    "demo": ["scikit-learn>=1.5"],  # the handwritten digits of the built-in data set
+    "dev": ["mypy>=1.11", "pytest>=8", "ruff>=0.9"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+setup(
+    name="MaskUNet",
+    version="0.1.0",
+    description="Mask R-CNN and U-Net on Detectron2, from one config, honestly scored",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["project", "project.*"]),
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
