@@ -1,0 +1,187 @@
+"""From a specification to Detectron2's catalogs: nothing is read before it is asked for."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from project.data.categories import IGNORE_LABEL, Categories
+from project.data.formats import FORMATS
+from project.data.labels import LabelEncoding, label_encoding
+from project.data.records import Record
+from project.data.spec import DatasetSpec, parse_spec, read_spec
+from project.errors import DatasetError, nearest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a registered data set besides its images.
+
+    Attributes:
+        name: as registered, such as fruits_val.
+        spec: its specification.
+        split: its split.
+        categories: its classes; names and order are those of all splits, `thing_dataset_ids` are
+            what this split's own annotation file calls them, so predictions made for this split
+            carry them too.
+        encoding: of its label maps; None where it has none.
+    """
+
+    name: str
+    spec: DatasetSpec
+    split: str
+    categories: Categories
+    encoding: LabelEncoding | None
+
+    def truth_file(self, record: Record) -> Path:
+        """The annotation file, or the label map of one image: what states the image's size."""
+        if "annotations" in self.spec.splits[self.split]:
+            return self.spec.resolve(self.split, "annotations")
+        return Path(record["sem_seg_file_name"])
+
+
+_registered: dict[str, tuple[DatasetSpec, str]] = {}
+_infos: dict[str, DatasetInfo] = {}
+_records: dict[str, list[Record]] = {}
+
+
+def register_dataset(source: DatasetSpec | str | Path | None = None, **fields: Any) -> list[str]:
+    """Registers `<name>_<split>` for each split of a data set; touches only the spec file.
+
+    Registering the same data set again is fine and makes it be read anew.
+
+    Args:
+        source: a specification or the path of its file.
+        **fields: instead, the keys of a specification file (datasets/README.md).
+
+    Returns:
+        The registered names.
+
+    Raises:
+        ConfigError: the file is missing or not plain YAML.
+        DatasetError: a wrong specification, or a name that another data set has.
+    """
+    if (source is None) != bool(fields):
+        raise TypeError("give either a specification or its keys")
+    if isinstance(source, (str, Path)):
+        spec = read_spec(source)
+    else:
+        spec = source or parse_spec(fields)
+    _check_format(spec)
+    names = {f"{spec.name}_{split}": split for split in spec.splits}
+    for name in names:
+        taken = _registered.get(name, (None,))[0]
+        if taken not in (None, spec) or (taken is None and name in DatasetCatalog):
+            owner = taken.where if taken else "Detectron2 or other code"
+            raise DatasetError(
+                f"{spec.where}: a data set '{name}' is already registered, by {owner};"
+                " choose another `name:`"
+            )
+    unregister_dataset(*(name for name in names if name in _registered))
+    for name, split in names.items():
+        _registered[name] = (spec, split)
+        DatasetCatalog.register(name, lambda name=name: dataset_records(name))
+    return list(names)
+
+
+def unregister_dataset(*names: str) -> None:
+    """Forgets registered data sets and what was read of them; unknown names are passed over."""
+    for name in names:
+        if _registered.pop(name, None) is not None:
+            DatasetCatalog.remove(name)
+        if name in MetadataCatalog:
+            MetadataCatalog.remove(name)
+        _infos.pop(name, None)
+        _records.pop(name, None)
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """Classes of a registered data set; the first call reads them and sets Detectron2's metadata.
+
+    Raises:
+        DatasetError: the name is unknown, or its classes cannot be read.
+    """
+    if name not in _infos:
+        spec, split = _find(name)
+        categories = FORMATS[spec.format].read_categories(spec, split)
+        has_labels = "labels" in spec.splits[split]
+        encoding = label_encoding(spec, categories) if has_labels else None
+        _infos[name] = DatasetInfo(name, spec, split, categories, encoding)
+        MetadataCatalog.get(name).set(
+            thing_classes=list(categories.things),
+            stuff_classes=list(categories.semantic),
+            thing_dataset_id_to_contiguous_id=categories.dataset_to_thing,
+            ignore_label=IGNORE_LABEL,
+            evaluator_type="maskunet",
+        )
+    return _infos[name]
+
+
+def dataset_records(name: str) -> list[Record]:
+    """All images of a registered data set; read once, so not to be changed.
+
+    Raises:
+        DatasetError: the name is unknown, or its files are wrong.
+    """
+    if name not in _records:
+        info = dataset_info(name)
+        records = FORMATS[info.spec.format].read_records(info.spec, info.split, info.categories)
+        for record in records:
+            record["dataset"] = name
+        _records[name] = records
+    return _records[name]
+
+
+def choose_mask_format(names: Iterable[str]) -> str:
+    """The INPUT.MASK_FORMAT that loses nothing: "polygon" if all objects have polygons.
+
+    Returns:
+        "polygon" or "bitmask".
+
+    Raises:
+        DatasetError: see `dataset_records`.
+    """
+    objects = (
+        annotation
+        for name in names
+        for record in dataset_records(name)
+        for annotation in record.get("annotations", [])
+        if not annotation["iscrowd"] and "segmentation" in annotation
+    )
+    forms = {isinstance(annotation["segmentation"], list) for annotation in objects}
+    chosen = "polygon" if forms == {True} else "bitmask"
+    logger.info("masks are held as %s, as INPUT.MASK_FORMAT 'auto' chose from the data", chosen)
+    return chosen
+
+
+def _find(name: str) -> tuple[DatasetSpec, str]:
+    if name not in _registered:
+        hint = nearest(name, _registered) or " None is; give a specification file (--dataset)."
+        raise DatasetError(f"there is no registered data set '{name}'.{hint}")
+    return _registered[name]
+
+
+def _check_format(spec: DatasetSpec) -> None:
+    """Checks the keys of a specification that depend on its format."""
+    if spec.format not in FORMATS:
+        raise DatasetError(
+            f"{spec.where}: unknown format '{spec.format}'.{nearest(spec.format, FORMATS)}"
+        )
+    expected = FORMATS[spec.format]
+    for key in ("things", "stuff", "classes", "ignore", "instances"):
+        if getattr(spec, key) and key not in expected.fields:
+            raise DatasetError(f"{spec.where}: the format {spec.format} has no use for `{key}:`")
+    known = (*expected.required, *expected.optional)
+    for split, paths in spec.splits.items():
+        for key in paths:
+            if key not in known:
+                raise DatasetError(
+                    f"{spec.where}: splits.{split}: there is no key '{key}'.{nearest(key, known)}"
+                )
+        for key in expected.required:
+            spec.resolve(split, key)

@@ -1,0 +1,139 @@
+"""COCO's numbers for detections, computed by faster-coco-eval or by pycocotools.
+
+Both libraries give the same arrays; the means over them are taken here, because pycocotools'
+own summary only knows 100 detections an image.
+
+T IoU thresholds, R recall levels, C classes, A area ranges, M limits of detections.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from project.errors import ConfigError, nearest
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_LIMIT = 100  # COCO's own limit of detections an image (and class)
+AREAS = {"s": 1, "m": 2, "l": 3}  # suffix of a metric -> position on axis A; 0 is all
+IOU_50, IOU_75 = 0, 5  # positions of IoU 0.50 and 0.75 on axis T
+
+# (precision (T, R, C, A, M), recall (T, C, A, M)), -1 where the truth holds no object
+Curves = tuple[np.ndarray, np.ndarray]
+
+
+def evaluate_coco(
+    ground_truth: dict[str, Any],
+    detections: list[dict[str, Any]],
+    iou_type: str,
+    backend: str = "faster-coco-eval",
+    max_detections: int = DEFAULT_LIMIT,
+) -> dict[str, Any]:
+    """Average precision and recall (Lin et al. 2014, https://cocodataset.org/#detection-eval).
+
+    Args:
+        ground_truth: a COCO dict of images (whole-numbered id, height, width), categories (id,
+            name) and annotations (id from 1 on, image_id, category_id, bbox, area, iscrowd and, for
+            "segm", segmentation as compressed RLE).
+        detections: image_id, category_id, score, area and bbox or segmentation (compressed RLE).
+        iou_type: "bbox" or "segm".
+        backend: a name in `BACKENDS`.
+        max_detections: the best so many of an image and class are scored.
+
+    Returns:
+        AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl and per_class {name: {AP, AP50}},
+        0 to 100, None where the truth holds no such object. With another limit than 100, AR100 is
+        named after it, and limits above it are left out.
+
+    Raises:
+        ConfigError: an unknown or missing backend, or a limit below 1.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"TEST.COCO_BACKEND is '{backend}'.{nearest(backend, BACKENDS)}")
+    if max_detections < 1:
+        raise ConfigError(f"TEST.COCO_MAX_DETECTIONS must be at least 1, found {max_detections}")
+    limits = sorted({n for n in (1, 10, max_detections) if n <= max_detections})
+    # The libraries write into the dicts that they are given.
+    truth = {**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]}
+    found = {
+        **ground_truth,
+        "annotations": [{"iscrowd": 0, **d, "id": i} for i, d in enumerate(detections, start=1)],
+    }
+    precision, recall = BACKENDS[backend](truth, found, iou_type, limits)
+    # Both sort the classes by id.
+    names = [c["name"] for c in sorted(ground_truth["categories"], key=lambda c: c["id"])]
+    return _summary(precision, recall, limits) | {
+        "per_class": {
+            name: {
+                "AP": _mean(precision[:, :, i, 0, -1]),
+                "AP50": _mean(precision[IOU_50, :, i, 0, -1]),
+            }
+            for i, name in enumerate(names)
+        }
+    }
+
+
+def _summary(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, Any]:
+    scores = {
+        "AP": _mean(precision[..., 0, -1]),
+        "AP50": _mean(precision[IOU_50, ..., 0, -1]),
+        "AP75": _mean(precision[IOU_75, ..., 0, -1]),
+    }
+    scores |= {f"AP{s}": _mean(precision[..., area, -1]) for s, area in AREAS.items()}
+    scores |= {f"AR{limit}": _mean(recall[..., 0, m]) for m, limit in enumerate(limits)}
+    return scores | {f"AR{s}": _mean(recall[..., area, -1]) for s, area in AREAS.items()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Mean of what is defined, 0 to 100.
+
+    Rounded to 1e-10, because the libraries add 2e-16 to a denominator: a class of one object, found
+    perfectly, would score 99.99999999999998.
+    """
+    defined = values[values > -1]
+    return round(100 * float(defined.mean()), 10) if defined.size else None
+
+
+def _pycocotools(
+    truth: dict[str, Any], found: dict[str, Any], iou_type: str, limits: list[int]
+) -> Curves:
+    with contextlib.redirect_stdout(io.StringIO()):  # it has no other way to be quiet
+        apis = COCO(), COCO()
+        for api, content in zip(apis, (truth, found)):
+            api.dataset = content
+            api.createIndex()
+        evaluation = COCOeval(*apis, iou_type)
+        evaluation.params.maxDets = limits
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+def _faster_coco_eval(
+    truth: dict[str, Any], found: dict[str, Any], iou_type: str, limits: list[int]
+) -> Curves:
+    try:
+        import faster_coco_eval
+    except ImportError as error:
+        raise ConfigError(
+            "TEST.COCO_BACKEND is 'faster-coco-eval', which is not installed here; install it, or"
+            " set the key to 'pycocotools', which gives the same numbers more slowly"
+        ) from error
+    apis = [faster_coco_eval.COCO(content) for content in (truth, found)]
+    evaluation = faster_coco_eval.COCOeval_faster(*apis, iou_type, print_function=logger.debug)
+    evaluation.params.maxDets = limits
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+BACKENDS: dict[str, Callable[[dict[str, Any], dict[str, Any], str, list[int]], Curves]] = {
+    "faster-coco-eval": _faster_coco_eval,
+    "pycocotools": _pycocotools,
+}

@@ -1,0 +1,137 @@
+"""Panoptic quality (Kirillov et al. 2019, https://arxiv.org/abs/1801.00868) of label images.
+
+Counts are a (K, 4) int64 array, semantic class by `IOU, MATCHED, WRONG, MISSED`: the sum of the
+matched pairs' IoU in units of 2**-40 (whole numbers, so that the sum depends on no order of images
+or ranks), true positives, false positives, false negatives.
+
+The rules are those of https://github.com/cocodataset/panopticapi: a pair matches where the classes
+agree and the IoU, without predicted pixels on true void, exceeds 0.5 (so at most one pair a
+segment); a predicted segment that lies mostly on void, or on crowds of its class, is no mistake.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from project.data.categories import Categories
+from project.data.labels import Segment
+
+VOID = 0  # segment id of pixels without a segment
+IOU, MATCHED, WRONG, MISSED = range(4)
+_IOU_UNIT = 2**40
+
+Overlaps = dict[tuple[int, int], int]  # (true id, predicted id) -> pixels that have both
+
+
+def overlaps(truth_ids: np.ndarray, prediction_ids: np.ndarray) -> Overlaps:
+    """Measures which segments of one image share pixels.
+
+    Args:
+        truth_ids: (H, W) segment ids, 0 to 2**31 - 1.
+        prediction_ids: (H, W) segment ids, 0 to 2**31 - 1.
+
+    Returns:
+        (true id, predicted id) -> pixels that have both, more than 0.
+    """
+    both = truth_ids.astype(np.int64) << 32 | prediction_ids.astype(np.int64)
+    values, areas = np.unique(both, return_counts=True)
+    pairs = zip((values >> 32).tolist(), (values & 0xFFFFFFFF).tolist())
+    return dict(zip(pairs, areas.tolist()))
+
+
+def count_segments(
+    overlap: Overlaps, truth: Sequence[Segment], prediction: Mapping[int, int], num_classes: int
+) -> np.ndarray:
+    """Matches the segments of one image.
+
+    Args:
+        overlap: of true and predicted segments, see `overlaps`.
+        truth: the true segments.
+        prediction: the semantic id of each predicted segment.
+        num_classes: K.
+
+    Returns:
+        (K, 4) counts.
+    """
+    counts = np.zeros((num_classes, 4), dtype=np.int64)
+    classes = {s["id"]: s["semantic_id"] for s in truth if not s["iscrowd"]}
+    matches = _matches(overlap, classes, prediction)
+    for (_, p), iou in matches.items():
+        counts[prediction[p], [IOU, MATCHED]] += round(iou * _IOU_UNIT), 1
+    for t in classes.keys() - {t for t, _ in matches}:
+        counts[classes[t], MISSED] += 1
+    crowds = {s["id"]: s["semantic_id"] for s in truth if s["iscrowd"]}
+    excused = _excused(overlap, crowds, prediction)
+    for p in prediction.keys() - {p for _, p in matches} - excused:
+        counts[prediction[p], WRONG] += 1
+    return counts
+
+
+def _matches(
+    overlap: Overlaps, truth: Mapping[int, int], prediction: Mapping[int, int]
+) -> dict[tuple[int, int], float]:
+    """(true id, predicted id) -> IoU of the pairs of one class above 0.5."""
+    true_area: Counter[int] = Counter()
+    predicted_area: Counter[int] = Counter()
+    for (t, p), pixels in overlap.items():
+        true_area[t] += pixels
+        predicted_area[p] += pixels if t != VOID else 0
+    ious = {
+        (t, p): pixels / (true_area[t] + predicted_area[p] - pixels)
+        for (t, p), pixels in overlap.items()
+        if t in truth and p in prediction and truth[t] == prediction[p]
+    }
+    return {pair: iou for pair, iou in ious.items() if iou > 0.5}
+
+
+def _excused(
+    overlap: Overlaps, crowds: Mapping[int, int], prediction: Mapping[int, int]
+) -> set[int]:
+    """Predicted ids of which more than half lies on void or on crowds of their class."""
+    area: Counter[int] = Counter()
+    pardoned: Counter[int] = Counter()
+    for (t, p), pixels in overlap.items():
+        area[p] += pixels
+        if t == VOID or (t in crowds and crowds[t] == prediction.get(p)):
+            pardoned[p] += pixels
+    return {p for p in area if pardoned[p] > 0.5 * area[p]}
+
+
+def panoptic_scores(counts: np.ndarray, categories: Categories) -> dict[str, Any]:
+    """Panoptic, segmentation and recognition quality.
+
+    PQ = sum of IoU / (TP + FP / 2 + FN / 2), SQ = sum of IoU / TP (0 without TP) and
+    RQ = TP / (TP + FP / 2 + FN / 2) of a class; over classes, the means of those that occur in
+    truth or prediction.
+
+    Args:
+        counts: (K, 4), see the top of this file.
+        categories: of the data set.
+
+    Returns:
+        PQ SQ RQ, the same of things (_th) and stuff (_st), and per_class, 0 to 100, None where
+        nothing was there to score.
+    """
+    per_class = {name: _quality(counts[k]) for k, name in enumerate(categories.semantic)}
+    groups = {"": categories.semantic, "_th": categories.things, "_st": categories.stuff}
+    scores: dict[str, Any] = {}
+    for suffix, names in groups.items():
+        for metric in ("PQ", "SQ", "RQ"):
+            values = [v for name in names if (v := per_class[name][metric]) is not None]
+            scores[metric + suffix] = sum(values) / len(values) if values else None
+    return {**scores, "per_class": per_class}
+
+
+def _quality(counts: np.ndarray) -> dict[str, float | None]:
+    """PQ, SQ and RQ of one class, 0 to 100, from its (4,) counts."""
+    iou, matched, wrong, missed = counts.tolist()
+    if not matched + wrong + missed:
+        return {"PQ": None, "SQ": None, "RQ": None}
+    weight = matched + (wrong + missed) / 2
+    return {
+        "PQ": 100 * (iou / _IOU_UNIT / weight),
+        "SQ": 100 * (iou / _IOU_UNIT / matched) if matched else 0.0,
+        "RQ": 100 * (matched / weight),
+    }

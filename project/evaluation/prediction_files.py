@@ -1,0 +1,170 @@
+"""Scores files of predictions, made anywhere, with the evaluators that score models.
+
+Forms (`--task` of tools/score.py):
+    instances   a COCO results json: a list of {image_id, category_id, score, bbox, segmentation}
+                with the data set's own category ids; bbox or segmentation may be absent.
+    semantic    a folder of label maps, named after the images.
+    panoptic    a COCO panoptic json beside a folder of PNG files, see `panoptic_files`.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from project.data.categories import IGNORE_LABEL
+from project.data.files import files_by_stem, some_of
+from project.data.labels import LabelEncoding, read_label_map
+from project.data.register import DatasetInfo
+from project.errors import PredictionsError, nearest
+from project.evaluation.instance import InstanceEvaluator
+from project.evaluation.instance_files import image_detections
+from project.evaluation.panoptic import PanopticEvaluator
+from project.evaluation.panoptic_files import read_panoptic, read_segment_ids
+from project.evaluation.semantic import SemanticEvaluator
+
+
+def score_predictions(
+    dataset_name: str,
+    path: Path,
+    *,
+    task: str = "auto",
+    backend: str = "faster-coco-eval",
+    encoding: str = "semantic",
+) -> dict[str, Any]:
+    """Scores a file or folder of predictions.
+
+    Args:
+        dataset_name: a registered data set.
+        path: of the predictions.
+        task: "instances", "semantic", "panoptic", or "auto": what the predictions look like.
+        backend: who computes COCO's numbers.
+        encoding: of label maps: "semantic" ids, or the values of the "dataset"'s own label files.
+
+    Returns:
+        {task: scores, ..., "notes": [...]} as of `Evaluators.evaluate`.
+
+    Raises:
+        PredictionsError: the predictions are missing, of no known form, incomplete or wrong.
+    """
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise PredictionsError(f"{path}: no such file or folder.{nearest(path.name, beside)}")
+    content = None if path.is_dir() else _read_json(path)
+    form = _form(path, content)
+    if task not in ("auto", form):
+        raise PredictionsError(f"{path}: these are {form} predictions, but --task says {task}")
+    scorers: dict[str, Callable[[str, Path, Any], dict[str, Any]]] = {
+        "instances": partial(_score_instances, backend=backend),
+        "semantic": partial(_score_semantic, encoding=encoding),
+        "panoptic": _score_panoptic,
+    }
+    return scorers[form](dataset_name, path, content)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PredictionsError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def _form(path: Path, content: Any) -> str:
+    """The task that the predictions are for."""
+    if path.is_dir():
+        return "semantic"
+    if isinstance(content, list):
+        return "instances"
+    entries = content.get("annotations") if isinstance(content, dict) else None
+    if isinstance(entries, list) and all(
+        isinstance(entry, dict) and "segments_info" in entry for entry in entries
+    ):
+        return "panoptic"
+    raise PredictionsError(
+        f"{path}: not recognised: expected a COCO results json (a list), a COCO panoptic json (its"
+        " `annotations` have `segments_info`), or a folder of label maps"
+    )
+
+
+def _score_instances(
+    dataset_name: str, path: Path, content: list[Any], backend: str
+) -> dict[str, Any]:
+    evaluator = InstanceEvaluator(dataset_name, backend=backend)
+    found, has_boxes = image_detections(content, evaluator.records, evaluator.info, path)
+    for image_id, detections in found.items():
+        evaluator.add(image_id, detections, str(path))
+    scores = evaluator.evaluate()
+    if not has_boxes:
+        scores["notes"].append(
+            "bbox: the predictions have no boxes; those of their masks are scored"
+        )
+    return scores
+
+
+def _score_semantic(dataset_name: str, path: Path, content: None, encoding: str) -> dict[str, Any]:
+    evaluator = SemanticEvaluator(dataset_name)
+    files = _files_of_images(evaluator, path)
+    meaning = _encoding(evaluator.info, encoding)
+    for image_id, file in tqdm(files.items(), "label maps", disable=None):
+        evaluator.add(image_id, read_label_map(file, meaning), str(file))
+    return evaluator.evaluate()
+
+
+def _files_of_images(evaluator: SemanticEvaluator, folder: Path) -> dict[int | str, Path]:
+    """Image id -> label map of the same name but for the suffix, below `folder`."""
+    files = files_by_stem(folder)
+    matched: dict[int | str, Path] = {}
+    missing: list[str] = []
+    for image_id, record in evaluator.records.items():
+        parts = Path(record["file_name"]).with_suffix("").parts
+        # Images in subfolders: the longest path that there is a label map for.
+        names = ["/".join(parts[start:]) for start in range(len(parts))]
+        file = next((files[name] for name in names if name in files), None)
+        if file is None:
+            missing.append(f"{parts[-1]}.png")
+        else:
+            matched[image_id] = file
+    if missing:
+        raise PredictionsError(
+            f"{folder}: {len(missing)} of {len(evaluator.records)} images of"
+            f" {evaluator.info.name} have no label map: {some_of(missing)}; predict all images"
+        )
+    if len(set(matched.values())) < len(matched):
+        raise PredictionsError(
+            f"{folder}: several images of {evaluator.info.name} have one name; put the label maps"
+            " into subfolders as the images are"
+        )
+    return matched
+
+
+def _encoding(info: DatasetInfo, encoding: str) -> LabelEncoding:
+    if encoding == "semantic":
+        meaning = {i: i for i in range(len(info.categories.semantic))}
+        own = info.encoding.meaning if info.encoding and not info.encoding.colours else {}
+        # Where 255 is a class in the data set's own files, it is hardly "no class" in predictions.
+        if own.get(IGNORE_LABEL, IGNORE_LABEL) == IGNORE_LABEL:
+            meaning[IGNORE_LABEL] = IGNORE_LABEL
+        return LabelEncoding(
+            colours=False,
+            meaning=meaning,
+            names=info.categories.semantic,
+            where=f"--encoding semantic (semantic ids of {info.name})",
+        )
+    if info.encoding is None:
+        ids_and_names = [f"{i} {name}" for i, name in enumerate(info.categories.semantic)]
+        raise PredictionsError(
+            f"{info.name} has no label maps, so no encoding of them; leave out --encoding and write"
+            f" semantic ids: {', '.join(ids_and_names)}"
+        )
+    return info.encoding
+
+
+def _score_panoptic(dataset_name: str, path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    evaluator = PanopticEvaluator(dataset_name)
+    images = read_panoptic(content, evaluator.records, evaluator.info, path)
+    for image_id, (file, classes) in tqdm(images.items(), "segments", disable=None):
+        evaluator.add(image_id, read_segment_ids(file), classes, str(file))
+    return evaluator.evaluate()

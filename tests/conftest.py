@@ -1,0 +1,57 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import factories
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data that lies beside the repository, on machines that have it."""
+    default = REPOSITORY.parent / "shared" / "data"
+    folder = Path(os.environ.get("MASKUNET_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip("real data is not on this machine (set MASKUNET_SHARED_DATA to its folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def forget_datasets() -> Iterator[None]:
+    """Takes what a test registers out of Detectron2's catalogs when it ends."""
+    from detectron2.data import DatasetCatalog
+
+    from project.data.register import unregister_dataset
+
+    before = set(DatasetCatalog)
+    yield
+    unregister_dataset(*(set(DatasetCatalog) - before))
+
+
+@pytest.fixture
+def registered() -> Callable[[Path], list[str]]:
+    """Registers a specification for the length of one test; returns the registered names."""
+    from project.data.register import register_dataset
+
+    return register_dataset
+
+
+@pytest.fixture
+def coco_spec(tmp_path: Path, registered: Callable[[Path], list[str]]) -> Path:
+    """A registered COCO data set of polygons, whose semantic truth is derived."""
+    path = factories.make_coco(tmp_path / "coco")
+    registered(path)
+    return path
+
+
+@pytest.fixture
+def label_map_spec(tmp_path: Path, registered: Callable[[Path], list[str]]) -> Path:
+    """A registered data set of index label maps."""
+    path = factories.make_label_map(tmp_path / "label_map")
+    registered(path)
+    return path
