@@ -1,0 +1,94 @@
+"""Blocks: sizes, how features join, and the start of the weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from project.errors import ConfigError
+from project.layers.blocks import (
+    BLOCKS,
+    SKIPS,
+    UPSAMPLES,
+    ConvBlock,
+    UpBlock,
+    build_norm,
+    fit_size,
+)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize(("stride", "size"), [(1, (9, 14)), (2, (5, 7))])
+def test_blocks_keep_or_halve_rounding_up(name, stride, size):
+    block = BLOCKS[name](3, 4, stride=stride)
+    assert block(torch.randn(2, 3, 9, 14)).shape == (2, 4, *size)
+
+
+def test_residual_block_adds_its_input():
+    """With its last convolution at 0 a block of equal widths is relu(x)."""
+    block = BLOCKS["residual"](4, 4, norm="")
+    torch.nn.init.zeros_(block.convs[1][0].weight)
+    x = torch.randn(1, 4, 5, 5)
+    assert torch.equal(block(x), F.relu(x))
+
+
+def test_convolutions_keep_the_variance():
+    """He et al. 2015: after ReLU layers without normalisation, E[x^2] stays that of the input."""
+    torch.manual_seed(0)
+    layers = [ConvBlock(64, 64, norm="") for _ in range(6)]
+    x = torch.randn(4, 64, 24, 24)
+    for layer in layers:
+        x = layer(x)
+    assert 0.4 < x.square().mean() < 2.5
+
+
+@pytest.mark.parametrize("skip", SKIPS)
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+@pytest.mark.parametrize(
+    ("coarse", "fine"), [((4, 6), (8, 12)), ((4, 6), (7, 11)), ((3, 5), (7, 11))]
+)
+def test_up_block_reaches_the_feature(skip, upsample, coarse, fine):
+    """Even sizes, sizes halved rounding up, and sizes halved rounding down."""
+    block = UpBlock(6, 5, 4, skip=skip, upsample=upsample)
+    feature = torch.randn(2, 5, *fine, requires_grad=True)
+    out = block(torch.randn(2, 6, *coarse), feature)
+    assert out.shape == (2, 4, *fine)
+    out.square().sum().backward()
+    assert (feature.grad is None) == (skip == "none")
+    assert all(p.grad is not None for p in block.parameters())
+
+
+@pytest.mark.parametrize("upsample", UPSAMPLES)
+def test_sum_needs_no_convolution_where_channels_agree(upsample):
+    parts = dict(UpBlock(4, 4, 4, skip="add", upsample=upsample).named_parameters())
+    assert not any(name.startswith("lateral") for name in parts)
+    other = dict(UpBlock(4, 3, 4, skip="add", upsample=upsample).named_parameters())
+    assert other["lateral.0.weight"].shape == (4, 3, 1, 1)
+
+
+def test_bilinear_upsampling_is_torchs():
+    block = UpBlock(2, 2, 2, skip="none", upsample="bilinear", num_convs=1, norm="")
+    x, feature = torch.randn(1, 2, 3, 4), torch.zeros(1, 2, 6, 8)
+    doubled = F.interpolate(x, size=(6, 8), mode="bilinear", align_corners=False)
+    assert torch.allclose(block(x, feature), block.convs(doubled))
+
+
+def test_fit_size_crops_and_repeats_at_the_bottom_right():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[None, None]
+    expected = torch.tensor([[1.0, 2.0, 2.0]])[None, None]
+    assert torch.equal(fit_size(x, 1, 3), expected)
+    assert torch.equal(fit_size(x, 2, 2), x)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: build_norm("BatchNorm", 8), "'BatchNorm'.*BN"),
+        (lambda: build_norm("GN", 48), "32 groups.*48"),
+        (lambda: UpBlock(4, 4, 4, skip="concatenate"), "'concatenate'.*Did you mean concat"),
+        (lambda: UpBlock(4, 4, 4, upsample="bilinaer"), "Did you mean bilinear"),
+        (lambda: UpBlock(4, 4, 4, num_convs=0), "at least 1"),
+    ],
+)
+def test_mistakes_are_answered(build, words):
+    with pytest.raises(ConfigError, match=words):
+        build()
