@@ -23,9 +23,9 @@ def add_project_config(cfg: CfgNode) -> None:
 def _add_data_keys(cfg: CfgNode) -> None:
     # Specification files (datasets/*.yaml) to register; `--dataset D.yaml` sets this.
     cfg.DATASETS.SPECS = ()
-    # How object masks are held: "polygon", "bitmask", or "auto": polygon only where all are polygons.
+    # How object masks are held: "polygon", "bitmask", or "auto": polygon where all are polygons.
     cfg.INPUT.MASK_FORMAT = "auto"
-    # Largest change of brightness, contrast and saturation in training, 0 to 1; 0.2 draws 0.8 to 1.2.
+    # Largest change of brightness, contrast and saturation in training; 0.2 draws 0.8 to 1.2.
     cfg.INPUT.COLOR_JITTER = 0.0
     # Large-scale jitter (Ghiasi et al. 2021): resize by a random factor of SIZE, then crop or pad
     # to SIZE x SIZE. Takes the place of MIN_SIZE_TRAIN and CROP.
@@ -37,12 +37,19 @@ def _add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.DEVICE = "auto"
     # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores.
     cfg.MODEL.CHANNELS_LAST = False
+    # How an image is normalised before the backbone: "fixed" by PIXEL_MEAN and PIXEL_STD, or
+    # "image" by its own mean and deviation of each channel, against changes of light and colour.
+    cfg.MODEL.PIXEL_NORMALIZATION = "fixed"
     # 0: counted from the data set. Another number must agree with the data set.
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 0
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
 
     # Parts of META_ARCHITECTURE "MaskUNet"; with both, panoptic segments are merged from them.
     cfg.MODEL.MASK_UNET = CfgNode({"INSTANCES": True, "SEMANTICS": True})
+    # Instances with masks; False: with boxes alone, and then nothing is merged.
+    cfg.MODEL.MASK_ON = True
+    # Stuff of fewer pixels becomes void in the merge. 4096 suits images of COCO's size.
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 0
 
     # The U-Net encoder (BACKBONE.NAME "build_unet_backbone" or "build_unet_fpn_backbone").
     cfg.MODEL.UNET = CfgNode()
@@ -50,7 +57,8 @@ def _add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.UNET.WIDTHS = [64, 128, 256, 512, 1024]
     # Stride of stage1: 1 as published (Ronneberger et al. 2015), 2 for speed on large images.
     cfg.MODEL.UNET.STEM_STRIDE = 1
-    # "double_conv" as published, or "residual" (He et al. 2016, basic block).
+    # "double_conv" as published, or "residual" (He et al. 2016: basic blocks on a stem of one
+    # convolution).
     cfg.MODEL.UNET.BLOCK = "double_conv"
     # Between stages: "max_pool" or "strided_conv".
     cfg.MODEL.UNET.DOWNSAMPLE = "max_pool"
@@ -59,8 +67,9 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # Stages that feed the FPN of "build_unet_fpn_backbone"; its channels are FPN.OUT_CHANNELS.
     cfg.MODEL.UNET.FPN_IN_FEATURES = ["stage3", "stage4", "stage5"]
 
-    # The U-Net head (SEM_SEG_HEAD.NAME "UNetHead") on SEM_SEG_HEAD.IN_FEATURES, finest first.
-    # Decoder channels a level, finest first; empty: those of the features.
+    # The U-Net head (SEM_SEG_HEAD.NAME "UNetHead") on SEM_SEG_HEAD.IN_FEATURES, in any order.
+    # Decoder channels a level, finest first, none for the coarsest feature, where the decoder
+    # starts; empty: those of the features.
     cfg.MODEL.SEM_SEG_HEAD.WIDTHS = []
     # How an encoder feature joins the decoder: "concat", "add" or "none".
     cfg.MODEL.SEM_SEG_HEAD.SKIP = "concat"
@@ -102,7 +111,7 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
     # Detections an image that are scored; COCO's own numbers are defined with 100.
     cfg.TEST.COCO_MAX_DETECTIONS = 100
     # The score whose best checkpoint is kept as model_best.pth, as "task/metric" in results.json,
-    # e.g. "segm/AP". "auto": the first of panoptic_seg/PQ, segm/AP, sem_seg/mIoU, bbox/AP that is there.
+    # e.g. "segm/AP". "auto": the first there of panoptic_seg/PQ, segm/AP, sem_seg/mIoU, bbox/AP.
     cfg.TEST.BEST_METRIC = "auto"
     # Images in the report for each of worst, median and best; 0: no pictures.
     cfg.TEST.REPORT_IMAGES = 3
@@ -165,16 +174,15 @@ def _construct_unique(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_UniqueKeyLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique
-)
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Reads a YAML mapping; used for configs and for data set specifications.
 
     Raises:
-        ConfigError: the file is missing or no text, not YAML, holds a tag, a key twice, or no mapping.
+        ConfigError: the file is missing, no text, not YAML, no mapping, or holds a tag or a key
+            twice.
     """
     path = Path(path)
     try:

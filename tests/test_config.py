@@ -41,7 +41,7 @@ def test_several_bases_apply_in_their_order(tmp_path):
     "tag",
     [
         "!!python/object/apply:os.system ['touch {marker}']",
-        "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{marker}']]",
+        '!!python/object/apply:builtins.exec [\'open("{marker}", "w")\']',
         "!!python/object/new:os.system ['touch {marker}']",
         "!!python/name:os.system",
         "!!python/module:os",
@@ -63,7 +63,7 @@ def test_the_hostile_file_would_run_code_in_stock_detectron2(tmp_path):
     marker = tmp_path / "marker"
     tag = f"!!python/object/apply:os.system ['touch {marker}']"
     path = write(tmp_path / "evil.yaml", f"OUTPUT_DIR: {tag}\n")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="OUTPUT_DIR"):
         get_cfg().merge_from_file(str(path))
     assert marker.exists()
 
@@ -130,7 +130,9 @@ def test_binary_file_is_refused(tmp_path):
     assert "cannot be read as text" in refused(tmp_path / "c.yaml")
 
 
-@pytest.mark.parametrize("text", ["DATASETS: {TRAIN: fruits_train}", "DATASETS: {TRAIN: [fruits_train]}"])
+@pytest.mark.parametrize(
+    "text", ["DATASETS: {TRAIN: fruits_train}", "DATASETS: {TRAIN: [fruits_train]}"]
+)
 def test_one_name_stands_for_a_list_of_one(tmp_path, text):
     cfg = load_config(write(tmp_path / "c.yaml", text), ["DATASETS.TEST", "fruits_val"])
     assert list(cfg.DATASETS.TRAIN) == ["fruits_train"]

@@ -1,18 +1,26 @@
 #!/usr/bin/env python
 """Trains and scores what a config describes; writes results.json and report.html.
 
-    tools/train_net.py --config-file configs/double_digits/mask_unet_demo.yaml
-    tools/train_net.py --config-file C.yaml --dataset D.yaml --num-gpus 4 SOLVER.IMS_PER_BATCH 32
-    tools/train_net.py --config-file C.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
+tools/train_net.py --config-file configs/double_digits/mask_unet_demo.yaml
+tools/train_net.py --config-file C.yaml --dataset D.yaml --num-gpus 4 SOLVER.IMS_PER_BATCH 32
+tools/train_net.py --config-file C.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import run_tool
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+    from torch import nn
+
+    from project.engine.evaluate import Evaluation
+    from project.evaluation.results import Results
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,16 +42,75 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parses, checks everything that can be checked, then starts the ranks."""
+    """Checks everything that can be checked, then starts the ranks."""
     args = parse_args(argv)
 
     from project.engine.launch import launch
     from project.engine.setup import prepare_config
-    from project.workflow import run
 
     cfg = prepare_config(args.config_file, args.dataset, args.opts, training=not args.eval_only)
-    launch(run, args, (cfg, args.config_file, args.resume, args.eval_only))
+    launch(run, args, (cfg, args))
     return 0
+
+
+def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
+    """The work of one rank: train or load, score, write what the run leaves behind."""
+    from detectron2.utils import comm
+
+    from project.engine.checkpoint import load_weights
+    from project.engine.evaluate import evaluate
+    from project.engine.setup import register_datasets, start_run
+    from project.engine.trainer import Trainer
+
+    register_datasets(cfg)
+    start_run(cfg)
+    if args.eval_only:
+        model, weights = Trainer.build_model(cfg), Path(cfg.MODEL.WEIGHTS)
+        iteration = load_weights(model, cfg.MODEL.WEIGHTS)
+        evaluations = evaluate(cfg, model)
+    else:
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(args.resume)
+        trainer.train()
+        model, weights = trainer.scored_model, Path(cfg.OUTPUT_DIR) / "model_final.pth"
+        iteration, evaluations = trainer.iter, trainer.evaluations
+    if comm.is_main_process() and evaluations:
+        write_outcome(cfg, args.config_file, model, evaluations, weights, iteration)
+
+
+def write_outcome(
+    cfg: "CfgNode",
+    config_file: str,
+    model: "nn.Module",
+    evaluations: "dict[str, Evaluation]",
+    weights: Path,
+    iteration: int | None,
+) -> None:
+    """Writes results.json and report.html into OUTPUT_DIR and prints the table of scores."""
+    from project.engine.checkpoint import describe_weights
+    from project.evaluation.results import table, write_results
+    from project.inference.examples import collect_examples
+    from project.inference.predictor import Predictor
+    from project.report.page import read_metrics, write_report
+
+    output_dir = Path(cfg.OUTPUT_DIR)
+    results: Results = {
+        "config": config_file,
+        "weights": describe_weights(weights, iteration),
+        "backend": cfg.TEST.COCO_BACKEND,
+        "datasets": {name: evaluation.results for name, evaluation in evaluations.items()},
+    }
+    write_results(results, output_dir / "results.json")
+    predictor = Predictor(cfg, model=model)
+    examples = [
+        example
+        for name, evaluation in evaluations.items()
+        for example in collect_examples(
+            predictor, name, evaluation.image_scores, cfg.TEST.REPORT_IMAGES
+        )
+    ]
+    report = write_report(output_dir, results, read_metrics(output_dir / "metrics.json"), examples)
+    print(f"\n{table(results)}\n\nreport: {report.resolve()}")
 
 
 if __name__ == "__main__":

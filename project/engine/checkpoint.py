@@ -7,12 +7,13 @@ A checkpoint is a dict of tensors and plain values:
     optimizer, scheduler, iteration, trainer   as Detectron2 writes them, for `--resume`
 """
 
+import hashlib
 import logging
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -21,6 +22,7 @@ from torch import nn
 
 from project.engine.averaging import WeightAverage
 from project.errors import WeightsError, nearest
+from project.evaluation.results import Weights
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +31,14 @@ class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer with whole files only, averaged weights and safe reading."""
 
     def __init__(
-        self, model: nn.Module, save_dir: str = "", *, average: WeightAverage | None = None, **others
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        average: WeightAverage | None = None,
+        **checkpointables: Any,
     ) -> None:
-        super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **others)
+        super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.average = average
 
     def save(self, name: str, *, tag: bool = True, **extra: Any) -> None:
@@ -69,17 +76,14 @@ class Checkpointer(DetectionCheckpointer):
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Reads weights, and the state of what is in `checkpointables` (None: of everything)."""
-        if path and "://" not in path and not os.path.isfile(path):
-            folder = Path(path).parent
-            known = [p.name for p in folder.glob("*.p*")] if folder.is_dir() else []
-            raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
+        check_weights_exist(path)
         try:
             return super().load(path, checkpointables=checkpointables)
         except OSError as error:
             if "://" not in path:
                 raise
             raise WeightsError(
-                f"MODEL.WEIGHTS {path} could not be fetched ({error}); on a machine without internet"
+                f"MODEL.WEIGHTS {path} could not be fetched ({error}); without internet,"
                 " download it elsewhere and set MODEL.WEIGHTS to the file, or train from random"
                 ' weights with MODEL.WEIGHTS "" (slower to learn, MODEL.RESNETS.NORM "GN" and'
                 " MODEL.BACKBONE.FREEZE_AT 0 help)"
@@ -92,12 +96,14 @@ class Checkpointer(DetectionCheckpointer):
             return super()._load_file(filename)
         except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
             first = str(error).strip().split("\n")[0]
-            raise WeightsError(f"{filename}: not a weights file that can be read ({first})") from error
+            raise WeightsError(
+                f"{filename}: not a weights file that can be read ({first})"
+            ) from error
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         weights, average = checkpoint["model"], self.average
-        resuming = "training_model" in checkpoint and average is not None
-        if resuming:
+        resumed = "training_model" in checkpoint and average is not None
+        if resumed:
             checkpoint["model"] = checkpoint.pop("training_model")
         incompatible = super()._load_model(checkpoint)
         missing = set(incompatible.missing_keys)
@@ -106,9 +112,21 @@ class Checkpointer(DetectionCheckpointer):
                 "none of the weights fits the model: they were made by another architecture;"
                 f" the file has e.g. {sorted(weights)[:2]}, the model {sorted(missing)[:2]}"
             )
-        if resuming:
+        if resumed and average is not None:
             average.load(weights, checkpoint["average_count"])
         return incompatible
+
+
+def check_weights_exist(path: str) -> None:
+    """Passes for "", for an address and for a file that is there.
+
+    Raises:
+        WeightsError: a local file that is not there.
+    """
+    if path and "://" not in path and not os.path.isfile(path):
+        folder = Path(path).parent
+        known = [p.name for p in folder.glob("*.p*")] if folder.is_dir() else []
+        raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
 
 
 def load_weights(model: nn.Module, path: str) -> int | None:
@@ -123,6 +141,15 @@ def load_weights(model: nn.Module, path: str) -> int | None:
     if not path:
         raise WeightsError("no weights are named; set MODEL.WEIGHTS, or give --weights")
     return Checkpointer(model).load(path, checkpointables=[]).get("iteration")
+
+
+def describe_weights(path: Path, iteration: int | None) -> Weights:
+    """Which weights were scored, as results.json says it."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return {"path": str(path), "sha256": digest.hexdigest(), "iteration": iteration}
 
 
 def _write_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
@@ -142,7 +169,7 @@ def _write_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads pickles of numpy arrays in plain containers and nothing else: no code can run."""
 
-    ALLOWED = {
+    ALLOWED: ClassVar = {
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
         ("numpy.core.multiarray", "_reconstruct"),

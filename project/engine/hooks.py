@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.engine import HookBase
@@ -11,7 +10,7 @@ from detectron2.utils import comm
 
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
-from project.evaluation.results import best_metric
+from project.evaluation.results import DatasetResults, best_metric, scalars
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class EvaluationHook(HookBase):
     def __init__(
         self,
         period: int,
-        evaluate: Callable[[], dict[str, dict[str, Any]]],
+        evaluate: Callable[[], dict[str, DatasetResults]],
         *,
         checkpointer: Checkpointer,
         best_metric_name: str,
@@ -76,17 +75,16 @@ class EvaluationHook(HookBase):
         # The others wait here rather than in the next step's first collective call.
         comm.synchronize()
 
-    def _store(self, results: dict[str, dict[str, Any]]) -> None:
+    def _store(self, results: dict[str, DatasetResults]) -> None:
         for dataset, scores in results.items():
             prefix = f"{dataset}/" if len(results) > 1 else ""
-            for task, metrics in scores.items():
-                for name, value in metrics.items() if isinstance(metrics, dict) else ():
-                    if isinstance(value, float):
-                        self.trainer.storage.put_scalar(
-                            f"{prefix}{task}/{name}", value, smoothing_hint=False
-                        )
+            for task, metrics in scalars(scores).items():
+                for name, value in metrics.items():
+                    self.trainer.storage.put_scalar(
+                        f"{prefix}{task}/{name}", value, smoothing_hint=False
+                    )
 
-    def _keep_best(self, results: dict[str, dict[str, Any]]) -> None:
+    def _keep_best(self, results: dict[str, DatasetResults]) -> None:
         if not results:
             return
         metric, value = best_metric(next(iter(results.values())), self.best_metric_name)
@@ -95,4 +93,3 @@ class EvaluationHook(HookBase):
         self.best = value
         best = {"metric": metric, "value": value, "iteration": self.trainer.iter}
         self.checkpointer.save("model_best", tag=False, best=best, iteration=self.trainer.iter)
-

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import detectron2
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
@@ -19,6 +20,7 @@ from project.data.register import choose_mask_format, dataset_info, register_dat
 from project.data.spec import read_spec
 from project.data.statistics import count_pixels
 from project.data.validate import check_dataset_quick
+from project.engine.checkpoint import check_weights_exist
 from project.errors import ConfigError, DatasetError
 from project.modeling.sem_seg_loss import inverse_frequency_weights
 
@@ -44,9 +46,14 @@ def prepare_config(
     Raises:
         ConfigError: a wrong key, value or class count.
         DatasetError: a data set that is unknown, missing or empty.
+        WeightsError: MODEL.WEIGHTS names a local file that is not there.
     """
+    if dataset is not None:
+        chosen = ["DATASETS.SPECS", str(dataset), "DATASETS.TRAIN", "()", "DATASETS.TEST", "()"]
+        overrides = [*chosen, *overrides]
     cfg = load_config(config_file, list(overrides))
-    _choose_datasets(cfg, dataset)
+    check_weights_exist(cfg.MODEL.WEIGHTS)
+    _choose_datasets(cfg)
     register_datasets(cfg)
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
     names = [*(cfg.DATASETS.TRAIN if training else ()), *cfg.DATASETS.TEST]
@@ -93,7 +100,7 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
     head = cfg.MODEL.SEM_SEG_HEAD
     uncounted = head.CLASS_WEIGHTING == "inverse_frequency" and not head.CLASS_WEIGHTS
     if training and uncounted and cfg.MODEL.MASK_UNET.SEMANTICS:
-        counts = sum(count_pixels(name) for name in cfg.DATASETS.TRAIN)
+        counts = np.sum([count_pixels(name) for name in cfg.DATASETS.TRAIN], axis=0)
         head.CLASS_WEIGHTS = [float(w) for w in inverse_frequency_weights(counts)]
 
 
@@ -120,18 +127,12 @@ def start_run(cfg: CfgNode) -> None:
         logger.info("config: %s", os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
 
 
-def _choose_datasets(cfg: CfgNode, dataset: str | Path | None) -> None:
-    """Sets SPECS, TRAIN and TEST from `--dataset`, or TRAIN and TEST from the first of SPECS."""
-    if dataset is not None:
-        cfg.DATASETS.SPECS = (str(Path(dataset).resolve()),)
-        cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (), ()
-    if not cfg.DATASETS.SPECS or cfg.DATASETS.TRAIN or cfg.DATASETS.TEST:
-        return
-    spec = read_spec(cfg.DATASETS.SPECS[0])
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (
-        tuple(f"{spec.name}_{split}" for split in [wanted] if split in spec.splits)
-        for wanted in ("train", "val")
-    )
+def _choose_datasets(cfg: CfgNode) -> None:
+    """Fills TRAIN and TEST, where they are empty, with the splits train and val of SPECS."""
+    for key, split in (("TRAIN", "train"), ("TEST", "val")):
+        if not cfg.DATASETS[key]:
+            specs = [read_spec(path) for path in cfg.DATASETS.SPECS]
+            cfg.DATASETS[key] = tuple(f"{s.name}_{split}" for s in specs if split in s.splits)
 
 
 def _agreed_categories(names: Sequence[str]) -> Categories:

@@ -14,6 +14,7 @@ from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
 
+import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.data.mapper import SegmentationMapper
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
@@ -21,6 +22,7 @@ from project.engine.evaluate import Evaluation, evaluate
 from project.engine.hooks import AveragingHook, EvaluationHook
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
 from project.engine.step import TrainStep, amp_dtype
+from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
 
@@ -94,14 +96,16 @@ class Trainer(DefaultTrainer):
         TrainerBase.train(self, self.start_iter, self.max_iter)
         total = time.perf_counter() - start
         self.training_seconds = total - self.evaluation_seconds
-        logger.info("trained for %.1f s, scored for %.1f s", self.training_seconds, self.evaluation_seconds)
+        logger.info(
+            "trained for %.1f s, scored for %.1f s", self.training_seconds, self.evaluation_seconds
+        )
 
-    def evaluate(self) -> dict[str, dict[str, Any]]:
+    def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""
         start = time.perf_counter()
         self.evaluations = evaluate(self.cfg, self.scored_model)
         self.evaluation_seconds += time.perf_counter() - start
-        return {name: evaluation.scores for name, evaluation in self.evaluations.items()}
+        return {name: evaluation.results for name, evaluation in self.evaluations.items()}
 
     @property
     def scored_model(self) -> nn.Module:
@@ -140,7 +144,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def test(
         cls, cfg: CfgNode, model: nn.Module, evaluators: None = None
-    ) -> dict[str, dict[str, Any]]:
-        """Scores a model on DATASETS.TEST; data set name -> scores."""
+    ) -> dict[str, DatasetResults]:
+        """Scores a model on DATASETS.TEST; data set name -> scores, on the main rank."""
         assert evaluators is None, "evaluators follow from the config and the data"
-        return {name: e.scores for name, e in evaluate(cfg, model).items()}
+        return {name: evaluation.results for name, evaluation in evaluate(cfg, model).items()}

@@ -124,5 +124,5 @@ def test_weights_that_cannot_be_fetched_say_how_to_go_on(monkeypatch):
 
 
 def test_no_weights_named():
-    with pytest.raises(WeightsError, match="MODEL.WEIGHTS"):
+    with pytest.raises(WeightsError, match=r"MODEL\.WEIGHTS"):
         load_weights(nn.Linear(1, 1), "")

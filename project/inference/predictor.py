@@ -1,0 +1,96 @@
+"""A trained model as a function of one image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import transforms as T
+from detectron2.evaluation import inference_context
+from detectron2.modeling import build_model
+from torch import nn
+
+import project.modeling  # noqa: F401  (registers the parts that a config names)
+from project.data.augment import build_augmentations
+from project.engine.checkpoint import load_weights
+from project.errors import ConfigError
+
+
+class Predictor:
+    """Predicts one image at a time, exactly as the test loader and the evaluation do.
+
+    `Predictor(cfg, weights)` builds and loads a model, `Predictor(cfg, model=model)` takes one.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        image_format: str,
+    ) -> None:
+        """Keeps what it is given.
+
+        Args:
+            model: any Detectron2 architecture.
+            augmentations: applied to each image; those of the test loader.
+            image_format: "BGR" or "RGB", what the model was trained on.
+        """
+        self.model = model
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, weights: str | Path | None = None, *, model: nn.Module | None = None
+    ) -> dict[str, Any]:
+        """Arguments of the constructor.
+
+        Args:
+            cfg: complete, see `project.engine.setup.prepare_config`.
+            weights: a file; MODEL.WEIGHTS where it is None.
+            model: takes the place of a new one with weights.
+        """
+        if model is None:
+            model = build_model(cfg)
+            load_weights(model, str(weights or cfg.MODEL.WEIGHTS))
+        return {
+            "model": model,
+            "augmentations": build_augmentations(cfg, is_train=False),
+            "image_format": cfg.INPUT.FORMAT,
+        }
+
+    def __call__(self, image: np.ndarray, image_format: str = "BGR") -> dict[str, Any]:
+        """Predicts one image.
+
+        Args:
+            image: (H, W, 3) uint8.
+            image_format: "BGR" or "RGB", the order of its channels.
+
+        Returns:
+            What the model yields, on the CPU and at the image's own size: "instances", "sem_seg"
+            (K, H, W), "panoptic_seg" ((H, W) ids, segments).
+
+        Raises:
+            ConfigError: an unknown format.
+        """
+        if image_format not in ("BGR", "RGB"):
+            raise ConfigError(f"image_format: expected 'BGR' or 'RGB', found {image_format!r}")
+        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8, image.shape
+        data = T.AugInput(image if image_format == self.image_format else image[:, :, ::-1])
+        self.augmentations(data)
+        pixels = torch.from_numpy(np.ascontiguousarray(data.image.transpose(2, 0, 1)))
+        height, width = image.shape[:2]
+        with inference_context(self.model), torch.no_grad():
+            output = self.model([{"image": pixels, "height": height, "width": width}])[0]
+        return {key: _to_cpu(value) for key, value in output.items()}
+
+
+def _to_cpu(value: Any) -> Any:
+    """A tensor, Instances, or panoptic (ids, segments), on the CPU."""
+    if isinstance(value, tuple):
+        return (value[0].cpu(), *value[1:])
+    return value.to("cpu")

@@ -1,0 +1,147 @@
+"""Tables of scores as HTML; values are 0 to 100 with one decimal, None is shown as n/a."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+Scores = Mapping[str, Any]  # of one data set: task -> {metric: value, "per_class": ...}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tables of one kind of result.
+
+    Attributes:
+        rows: (label, task, suffix of the metric's name), one line each in the summary.
+        columns: metrics of the summary; others that a task has are added behind.
+        class_columns: metrics of a class, in this order; others are added behind.
+        meaning: one sentence for readers who meet these numbers for the first time.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str, str], ...]
+    columns: tuple[str, ...]
+    class_columns: tuple[str, ...]
+    meaning: str
+
+    def tasks(self) -> list[str]:
+        """The tasks that the rows speak of, each once."""
+        return list(dict.fromkeys(task for _, task, _ in self.rows))
+
+
+GROUPS = (
+    Group(
+        "Panoptics",
+        (
+            ("All", "panoptic_seg", ""),
+            ("Things", "panoptic_seg", "_th"),
+            ("Stuff", "panoptic_seg", "_st"),
+        ),
+        ("PQ", "SQ", "RQ"),
+        ("PQ", "SQ", "RQ"),
+        "SQ is the mean overlap (IoU) of the segments that are found; RQ says how well they are"
+        " found, missed and invented ones counted against it. For a class, PQ = SQ × RQ / 100.",
+    ),
+    Group(
+        "Instances",
+        (("Masks", "segm", ""), ("Boxes", "bbox", "")),
+        ("AP", "AP50", "AP75", "APs", "APm", "APl"),
+        ("AP", "AP50", "AP75"),
+        "AP is the average precision over overlaps (IoU) of 0.50 to 0.95, AP50 and AP75 at one"
+        " overlap; AR is the recall with so many detections. The letters s, m and l stand for"
+        " objects of up to 32², up to 96² and more pixels.",
+    ),
+    Group(
+        "Semantics",
+        (("All classes", "sem_seg", ""),),
+        ("mIoU", "mDice", "fwIoU", "mACC", "pACC"),
+        ("IoU", "Dice", "ACC"),
+        "Of true and predicted pixels of a class, IoU is the overlap by the union, Dice twice the"
+        " overlap by the sum, ACC the share of the true ones found; m: mean over classes, fw:"
+        " weighted by true pixels, p: over all pixels.",
+    ),
+)
+
+_EMPTY = "<td></td>"
+
+
+def score_tables(scores: Scores) -> str:
+    """All tables of one data set: a summary a group, then its classes."""
+    return "".join(_group(group, scores) for group in GROUPS if set(group.tasks()) & set(scores))
+
+
+def value_cell(value: float | None, reason: str = "", bar: bool = False) -> str:
+    """One table cell; the bar behind it is as long as the value."""
+    if value is None:
+        return f'<td class="none"><abbr title="{escape(reason)}">n/a</abbr></td>'
+    kind = f' class="bar" style="--value:{value:.1f}"' if bar else ""
+    return f"<td{kind}>{value:.1f}</td>"
+
+
+def reason_for(task: str, what: str, notes: Sequence[str]) -> str:
+    """The note on `task` that names the metric or class `what`; any note on it where it is ""."""
+    ours = [note for note in notes if re.match(rf"{re.escape(task)}\b", note)]
+    named = (note for note in ours if re.search(rf"(?<!\w){re.escape(what)}(?!\w)", note))
+    return next(named, "see the notes")
+
+
+def _group(group: Group, scores: Scores) -> str:
+    notes = scores.get("notes", [])
+    summary, classes = _summary(group, scores, notes), _classes(group, scores, notes)
+    return (
+        f'<section><h3>{group.title}</h3><div class="tables"><div>{summary}'
+        f'<p class="meaning">{group.meaning}</p></div>{classes}</div></section>'
+    )
+
+
+def _summary(group: Group, scores: Scores, notes: Sequence[str]) -> str:
+    """One line a row of the group; a task that could not be scored has n/a in all columns."""
+    rows = [row for row in group.rows if row[1] in scores]
+    used = {column + end for column in group.columns for _, _, end in rows}
+    more = (k for _, task, _ in rows for k in scores[task] or {} if k not in (*used, "per_class"))
+    columns = [*group.columns, *dict.fromkeys(more)]
+    body = []
+    for label, task, end in rows:
+        cells = [_score_cell(scores, task, column + end, notes) for column in columns]
+        body.append(f"<tr><th>{label}</th>{''.join(cells)}</tr>")
+    return _table(["", *columns], body)
+
+
+def _score_cell(scores: Scores, task: str, metric: str, notes: Sequence[str]) -> str:
+    known = scores[task]
+    if known is None:
+        return value_cell(None, reason_for(task, "", notes))
+    return value_cell(known[metric], reason_for(task, metric, notes)) if metric in known else _EMPTY
+
+
+def _classes(group: Group, scores: Scores, notes: Sequence[str]) -> str:
+    """One line a class, the tasks of the group side by side."""
+    labels = {task: label for label, task, _ in reversed(group.rows)}
+    tables = {t: table for t in group.tasks() if (table := (scores.get(t) or {}).get("per_class"))}
+    columns = [
+        (task, column)
+        for task, table in tables.items()
+        for column in _columns(table, group.class_columns)
+    ]
+    heads = [f"{labels[task]} {column}" if len(tables) > 1 else column for task, column in columns]
+    body = []
+    for name in dict.fromkeys(name for table in tables.values() for name in table):
+        values = [(task, tables[task].get(name, {}).get(column)) for task, column in columns]
+        cells = [value_cell(v, reason_for(task, name, notes), bar=True) for task, v in values]
+        body.append(f"<tr><th>{escape(str(name))}</th>{''.join(cells)}</tr>")
+    return _table(["class", *heads], body) if body else ""
+
+
+def _columns(table: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> list[str]:
+    found = dict.fromkeys(column for values in table.values() for column in values)
+    return [c for c in known if c in found] + [c for c in found if c not in known]
+
+
+def _table(heads: Sequence[str], body: Sequence[str]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )

@@ -1,0 +1,71 @@
+"""What a comparison says, and the tool that runs them."""
+
+import json
+from itertools import cycle
+
+import pytest
+
+from project.benchmark import timing
+from project.benchmark.timing import Pair, compare
+from tool_runner import load_tool, run_process
+
+
+class Clock:
+    """A clock that only moves when something runs."""
+
+    now = 0.0
+
+    def run(self, seconds):
+        turns = cycle(seconds)
+
+        def step():
+            self.now += next(turns)
+
+        return step
+
+
+def test_medians_over_interleaved_rounds(monkeypatch):
+    """The uncounted first calls take 9 s. Ratios 4/1, 4/2, 8/2 and 4/2: median 3, quartiles 2, 4."""
+    clock = Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    pair = Pair("x", lambda: (clock.run([9, 4, 4, 8, 4]), clock.run([9, 1, 2, 2, 2])))
+    comparison = compare(pair, rounds=4)
+    assert comparison.ratio == 3 and comparison.spread == (2, 4)
+    assert (comparison.baseline_ms, comparison.candidate_ms) == (4000, 2000)
+
+
+def test_rounds_alternate_who_goes_first():
+    order: list[str] = []
+    pair = Pair("x", lambda: (lambda: order.append("b"), lambda: order.append("c")))
+    compare(pair, rounds=3)
+    assert "".join(order) == "bc" + "bc" + "cb" + "bc"
+
+
+def test_tool_writes_the_ratios(tmp_path, capsys):
+    path = tmp_path / "new" / "roi_align.json"
+    words = ["roi-align", "--only", "4x4x64 16x24 RoIs 7x7 float32 channels_last", "--rounds", "1"]
+    assert load_tool("tools/benchmark.py").main([*words, "--json", str(path)]) == 0
+    written = json.loads(path.read_text())
+    assert len(written["comparisons"]) == 2 and written["machine"]["threads"] >= 1
+    printed = capsys.readouterr().out
+    for name, figures in written["comparisons"].items():
+        assert figures["ratio"] == figures["baseline_ms"] / figures["candidate_ms"] > 0
+        assert f"{name} " in printed and f"{figures['ratio']:.2f}x" in printed
+    assert "MAX_CELLS_TRAINING" in printed
+
+
+def test_unknown_name_lists_the_known(capsys):
+    with pytest.raises(SystemExit) as stop:
+        load_tool("tools/benchmark.py").main(["roi-align", "--only", "nothing"])
+    assert stop.value.code == 2
+    assert "ROIPooler, 3 levels" in capsys.readouterr().err
+
+
+def test_help_loads_no_torch():
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['benchmark', 'roi-align', '-h'];"
+        "runpy.run_path('tools/benchmark.py', run_name='__main__')"
+    )
+    done = run_process("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "--rounds" in done.stdout

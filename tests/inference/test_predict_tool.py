@@ -1,0 +1,138 @@
+"""tools/predict.py end to end; its results are scored as the evaluation scores the model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.modeling import build_model
+from PIL import Image
+
+import factories
+from project.engine.checkpoint import Checkpointer
+from project.engine.evaluate import evaluate
+from project.engine.setup import prepare_config
+from project.errors import DatasetError
+from project.evaluation.prediction_files import score_predictions
+from project.inference.predictor import Predictor
+from tool_runner import TINY, load_tool, run_process
+
+
+def predict(trained, source: Path, output: Path, *words: str) -> None:
+    argv = [*trained.words, "--weights", str(trained.weights), "--input", str(source)]
+    assert load_tool("tools/predict.py").main([*argv, "--output", str(output), *words]) == 0
+
+
+def images_of(trained) -> Path:
+    return trained.spec.parent / "images" / "val"
+
+
+def test_scores_of_the_files_are_those_of_the_model(trained, tmp_path):
+    predict(trained, images_of(trained), tmp_path)
+    cfg = prepare_config(TINY, trained.spec, ["MODEL.WEIGHTS", str(trained.weights)])
+    (name,) = cfg.DATASETS.TEST
+    expected = evaluate(cfg, Predictor(cfg).model)[name].results
+    assert 0 < expected["segm"]["AP"] < 100
+    assert 0 < expected["sem_seg"]["mIoU"] < 100
+    assert 0 < expected["panoptic_seg"]["PQ"] < 100
+    for file in ("predictions.json", "label_maps", "panoptic.json"):
+        scores = score_predictions(name, tmp_path / file)
+        assert scores.pop("notes") is not None
+        for task, found in scores.items():
+            assert found == expected[task], task
+
+
+def test_files_beside_the_scores(trained, tmp_path, capsys):
+    predict(trained, images_of(trained), tmp_path)
+    assert len(list((tmp_path / "overlays").iterdir())) == 6
+    overlay = Image.open(tmp_path / "overlays" / "000.png")
+    assert overlay.width == 384 and overlay.height > 384, "enlarged, with a legend below"
+    label_map = Image.open(tmp_path / "label_maps" / "000.png")
+    assert label_map.mode == "P" and label_map.size == (64, 64)
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    assert {c["name"]: (c["id"], c["isthing"]) for c in content["categories"]} == {
+        "background": (8, 0),
+        "square": (3, 1),
+        "disc": (7, 1),
+    }
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "overlays") in printed and "results of 6 images" in printed
+
+
+def test_confidence_changes_pictures_and_not_results(trained, tmp_path):
+    source = images_of(trained) / "000.png"
+    alone = ["MODEL.MASK_UNET.SEMANTICS", "False"]
+    for name, confidence in (("all", "0"), ("no", "1")):
+        predict(trained, source, tmp_path / name, "--confidence", confidence, *alone)
+    results = [(tmp_path / name / "predictions.json").read_text() for name in ("all", "no")]
+    assert results[0] == results[1] and len(json.loads(results[0])) > 0
+    pictures = [
+        np.asarray(Image.open(tmp_path / n / "overlays" / "000.png")) for n in ("all", "no")
+    ]
+    square = pictures[1][:384, :384]
+    original = np.asarray(Image.open(source)).repeat(6, axis=0).repeat(6, axis=1)
+    np.testing.assert_array_equal(square, original)
+    assert (pictures[0][:384, :384] != original).any()
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(trained, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    shutil.copy(images_of(trained) / "000.png", tmp_path / "in" / "a" / "same.png")
+    shutil.copy(images_of(trained) / "001.png", tmp_path / "in" / "b" / "same.png")
+    Image.open(images_of(trained) / "002.png").save(tmp_path / "in" / "b" / "same.bmp")
+    predict(trained, tmp_path / "in", tmp_path / "out")
+    expected = ["a/same.png", "b/same.bmp.png", "b/same.png.png"]
+    for part in ("overlays", "label_maps", "panoptic"):
+        files = (tmp_path / "out" / part).rglob("*.png")
+        assert sorted(p.relative_to(tmp_path / "out" / part).as_posix() for p in files) == expected
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    assert [entry["image_id"] for entry in content["annotations"]] == [
+        "a/same",
+        "b/same.bmp",
+        "b/same.png",
+    ]
+    assert [entry["file_name"] for entry in content["annotations"]] == expected
+
+
+def test_large_images_keep_their_size(trained, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.jpg")
+    predict(trained, tmp_path / "photo.jpg", tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "overlays" / "photo.jpg").width == 500
+    assert Image.open(tmp_path / "out" / "label_maps" / "photo.png").size == (500, 400)
+
+
+def test_semantics_alone(tmp_path):
+    spec = factories.make_label_map(tmp_path / "data", num_images=2)
+    alone = ["MODEL.MASK_UNET.INSTANCES", "False"]
+    cfg = prepare_config(TINY, spec, alone)
+    Checkpointer(build_model(cfg), str(tmp_path)).save("random")
+    words = ["--config-file", TINY, "--dataset", spec, "--weights", tmp_path / "random.pth"]
+    where = ["--input", tmp_path / "data" / "images" / "val", "--output", tmp_path / "out"]
+    argv = list(map(str, [*words, *where]))
+    assert load_tool("tools/predict.py").main([*argv, *alone]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["label_maps", "overlays"]
+    assert "sem_seg" in score_predictions(cfg.DATASETS.TEST[0], tmp_path / "out" / "label_maps")
+
+
+def test_a_broken_image_is_named(trained, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(DatasetError, match=r"broken\.png"):
+        predict(trained, tmp_path, tmp_path / "out")
+
+
+def test_an_empty_folder_is_told_before_a_model_is_built(trained, tmp_path, monkeypatch):
+    def built(*args, **kwargs):
+        raise AssertionError("a model was built")
+
+    monkeypatch.setattr("project.inference.predictor.build_model", built)
+    with pytest.raises(DatasetError, match="no images in"):
+        predict(trained, tmp_path, tmp_path / "out")
+
+
+def test_wrong_words_end_with_status_two():
+    for words in (["--no-such-flag"], ["--config-file", "c", "--input", "i", "--confidence", "2"]):
+        done = run_process("tools/predict.py", *words)
+        assert done.returncode == 2 and "usage" in done.stderr

@@ -1,0 +1,215 @@
+"""report.html: whole, offline, escaped, and with every score or the reason why there is none."""
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from project.data.categories import Categories
+from project.report.example import Example, Objects, Panoptic, Scene
+from project.report.page import read_metrics, write_report
+
+VOID = {"meta", "img", "input", "br", "hr", "wbr", "link"}
+REASON = "segm: APl and ARl are not defined: the truth has no large objects"
+EVIL = "<script>alert('x')</script>"
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and checks that every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"<{tag}> closes another element"
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def results(**tasks) -> dict:
+    return {
+        "config": "configs/shapes/joint.yaml",
+        "weights": {"path": "out/model_final.pth", "sha256": "0f" * 32, "iteration": 826},
+        "backend": "faster-coco-eval",
+        "datasets": {"shapes_val": {"images": 31, **tasks, "notes": [REASON]}},
+    }
+
+
+TASKS = {
+    "bbox": {"AP": 11.11, "AP50": 12.22, "per_class": {"square": {"AP": 13.33, "AP50": 14.44}}},
+    "segm": {
+        "AP": 21.11,
+        "AP50": 22.22,
+        "APl": None,
+        "AR100": 23.33,
+        "per_class": {"square": {"AP": 24.44, "AP50": 25.55}, EVIL: {"AP": 26.66, "AP50": None}},
+    },
+    "sem_seg": {
+        "mIoU": 31.11,
+        "mDice": 32.22,
+        "per_class": {"ground": {"IoU": 33.33, "Dice": 34.44, "ACC": 35.55}},
+    },
+    "panoptic_seg": {
+        "PQ": 41.11,
+        "SQ": 42.22,
+        "RQ": 43.33,
+        "PQ_th": 44.44,
+        "PQ_st": 45.55,
+        "per_class": {"square": {"PQ": 46.66, "SQ": 47.77, "RQ": 48.88}},
+    },
+}
+
+
+def numbers(value) -> list[str]:
+    """Every score below `value`, as the page writes it."""
+    if isinstance(value, dict):
+        return [number for part in value.values() for number in numbers(part)]
+    return [] if value is None else [f"{value:.1f}"]
+
+
+@pytest.fixture
+def example() -> Example:
+    truth, found = np.zeros((2, 1, 20, 30), bool)
+    truth[0, 2:12, 2:12] = True
+    found[0, 3:12, 2:12] = True
+    scenes = []
+    for mask in (truth, found):
+        segments = [
+            {"id": 1, "semantic_id": 0, "isthing": False, "iscrowd": 0, "area": 500},
+            {"id": 2, "semantic_id": 1, "isthing": True, "iscrowd": 0, "area": 100},
+        ]
+        ids = np.where(mask[0], 2, 1)
+        objects = Objects(mask, np.array([0]), np.array([0.8]))
+        scenes.append(Scene(mask[0].astype(np.uint8), objects, Panoptic(ids, segments)))
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    categories = Categories(things=(EVIL,), stuff=("background",))
+    return Example("worst", 12.34, "shapes_val", f"a{EVIL}.png", categories, image, *scenes)
+
+
+def write(folder: Path, content: dict, *parts) -> tuple[str, Page]:
+    text = write_report(folder, content, *parts).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == [], "an element is never closed"
+    return text, page
+
+
+def test_every_score_is_there(tmp_path):
+    wanted = numbers(TASKS)
+    assert len(wanted) == len(set(wanted)) > 20, "each number stands for itself"
+    _, page = write(tmp_path, results(**TASKS))
+    assert [number for number in wanted if number not in page.texts] == []
+    assert {"826", "faster-coco-eval", "shapes_val, 31 images"} <= set(page.texts)
+
+
+def test_what_cannot_be_computed_is_explained(tmp_path):
+    _, page = write(tmp_path, results(**TASKS))
+    reasons = [attributes["title"] for attributes in page.all("abbr")]
+    # APl, then what the class EVIL lacks: mask AP50, and box AP and AP50.
+    assert reasons == [REASON, "see the notes", "see the notes", "see the notes"]
+    assert page.texts.count("n/a") == 4
+    assert REASON in page.texts
+
+
+def test_a_task_that_was_not_scored_is_explained(tmp_path):
+    content = results(segm=None)
+    why = "segm: not scored: the data set has no countable classes"
+    content["datasets"]["shapes_val"]["notes"] = [why]
+    _, page = write(tmp_path, content)
+    assert {attributes["title"] for attributes in page.all("abbr")} == {why}
+    assert page.texts.count("n/a") == 6
+
+
+def test_no_text_of_the_user_becomes_markup(tmp_path, example):
+    content = results(**TASKS)
+    content["config"] = content["weights"]["path"] = f"{EVIL}.yaml"
+    content["datasets"] = {EVIL: content["datasets"]["shapes_val"]}
+    content["datasets"][EVIL]["notes"] = [f"segm: {EVIL}"]
+    (tmp_path / "config.yaml").write_text(f"OUTPUT_DIR: {EVIL}\n")
+    metrics = [{"iteration": i, f"loss_{EVIL}": 1.0} for i in range(2)]
+    text, _ = write(tmp_path, content, metrics, [replace(example, dataset=EVIL)])
+    assert "<script" not in text.lower()
+    assert text.count("&lt;script&gt;") > 8
+
+
+def test_the_file_needs_nothing_from_outside(tmp_path, example):
+    metrics = [{"iteration": i, "total_loss": 2.0 - i, "segm/AP": i} for i in range(2)]
+    text, page = write(tmp_path, results(**TASKS), metrics, [example])
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
+    links = [a[k] for _, a in page.tags for k in ("src", "href", "srcset", "data") if k in a]
+    assert links and all(link.startswith("data:image/") for link in links)
+    assert not re.search(r"https?:|//\w|@import|url\(", re.sub(r'src="[^"]*"', "", text))
+    assert not page.all("script") and not page.all("link")
+
+
+def test_pictures_are_images_of_one_size(tmp_path, example):
+    _, page = write(tmp_path, results(**TASKS), [], [example])
+    sources = [attributes["src"] for attributes in page.all("img")]
+    data = [base64.b64decode(source.split(",")[1]) for source in sources]
+    pictures = [cv2.imdecode(np.frombuffer(d, np.uint8), cv2.IMREAD_COLOR) for d in data]
+    assert len(pictures) == 10, "the input once, and truth, prediction, difference of three tasks"
+    assert {picture.shape for picture in pictures} == {(240, 360, 3)}
+    enlarged = example.image.repeat(12, axis=0).repeat(12, axis=1)
+    np.testing.assert_array_equal(pictures[0][:, :, ::-1], enlarged)
+    assert "12.3" in page.texts and "worst" in page.texts
+
+
+def test_pictures_need_truth_and_prediction(tmp_path, example):
+    lonely = replace(example, truth=Scene(semantic=example.truth.semantic))
+    _, page = write(tmp_path, results(**TASKS), [], [lonely])
+    assert len(page.all("img")) == 4
+    _, page = write(tmp_path, results(**TASKS), [], [replace(example, truth=Scene())])
+    assert len(page.all("img")) == 1
+
+
+def test_photographs_are_reduced_and_in_jpeg(tmp_path, example):
+    image = np.zeros((900, 1440, 3), np.uint8)
+    ids = np.zeros((900, 1440), np.uint8)
+    photo = replace(example, image=image, truth=Scene(ids), prediction=Scene(ids))
+    _, page = write(tmp_path, results(**TASKS), [], [photo])
+    source = page.all("img")[0]["src"]
+    assert source.startswith("data:image/jpeg;base64,")
+    data = np.frombuffer(base64.b64decode(source.split(",")[1]), np.uint8)
+    assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (450, 720, 3)
+
+
+def test_predictions_made_elsewhere_have_no_config_and_no_weights(tmp_path):
+    content = results(**TASKS)
+    content["config"] = None
+    content["weights"] = dict.fromkeys(content["weights"])
+    _, page = write(tmp_path, content)
+    assert "predictions" in page.texts and "Weights" not in page.texts
+
+
+def test_config_is_shown_where_there_is_one(tmp_path):
+    (tmp_path / "config.yaml").write_text("SEED: 4711\n")
+    _, page = write(tmp_path, results(**TASKS))
+    assert "SEED: 4711" in page.texts
+
+
+def test_metrics_of_a_killed_run_are_read_up_to_the_last_whole_line(tmp_path):
+    path = tmp_path / "metrics.json"
+    assert read_metrics(path) == []
+    path.write_text('{"iteration": 1, "lr": 0.5}\n{"iteration": 2, "l')
+    assert read_metrics(path) == [{"iteration": 1, "lr": 0.5}]

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Predicts images: pictures to look at, and results that tools/score.py takes.
+
+    tools/predict.py --config-file C.yaml --weights model_final.pth --input photo.jpg --output out
+    tools/predict.py --config-file C.yaml --dataset D.yaml --weights W --input folder --output out
+
+Writes overlays/, and as far as the model has the parts predictions.json (COCO results), label_maps/
+and panoptic.json with panoptic/. Images of the data set get its image ids, others their name.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from project.cli import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="FILE", help="the config of the training")
+    add("--weights", required=True, metavar="FILE", help="of the training, e.g. model_best.pth")
+    add("--dataset", metavar="SPEC", help="data set specification; names the classes")
+    add("--input", required=True, type=Path, metavar="PATH", help="an image, or a folder of images")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add(
+        "--confidence",
+        type=float,
+        default=0.5,
+        help="score from which objects are drawn, 0 to 1; the result files hold all",
+    )
+    add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
+    args = parser.parse_args(argv)
+    if not 0 <= args.confidence <= 1:
+        parser.error(f"--confidence: expected 0 to 1, found {args.confidence}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Finds the images, builds the model, predicts and writes."""
+    args = parse_args(argv)
+
+    from tqdm import tqdm
+
+    from project.data.images import read_image
+    from project.data.register import dataset_info
+    from project.engine.setup import prepare_config
+    from project.inference.inputs import list_images, match_images
+    from project.inference.predictor import Predictor
+    from project.inference.writer import PredictionWriter
+
+    files = list_images(args.input, args.output)
+    overrides = [*args.opts, "MODEL.WEIGHTS", args.weights]
+    cfg = prepare_config(args.config_file, args.dataset, overrides)
+    dataset, image_ids = match_images(files, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN])
+    predictor = Predictor(cfg)
+    writer = PredictionWriter(
+        args.output, dataset_info(dataset).categories, confidence=args.confidence
+    )
+    for key, path in tqdm(files.items(), "images", disable=None):
+        image = read_image(path, "RGB")
+        writer.add(key, image_ids[key], image, predictor(image, "RGB"))
+    print(f"pictures: {args.output / 'overlays'}")
+    print(f"results of {len(files)} images: {', '.join(map(str, writer.close()))}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)

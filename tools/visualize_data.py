@@ -1,0 +1,66 @@
+#!/usr/bin/env python
+"""Draws what the loader really feeds: images after augmentation with their objects and labels.
+
+tools/visualize_data.py --config-file C.yaml --dataset D.yaml
+tools/visualize_data.py --config-file C.yaml --split val --raw --count 4 --output pictures
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from project.cli import run_tool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config-file", required=True, metavar="FILE", help="a config of configs/, or your own")
+    add("--dataset", metavar="SPEC", help="data set specification, in place of the config's")
+    add("--split", choices=("train", "val"), default="train", help="val is sized as in testing")
+    add("--count", type=int, default=16, help="images, drawn at random (SEED makes it repeat)")
+    add("--output", type=Path, metavar="DIR", help="OUTPUT_DIR/data where it is left out")
+    add("--raw", action="store_true", help="images as they are, without any augmentation")
+    add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
+    args = parser.parse_args(argv)
+    if args.count < 1:
+        parser.error(f"--count: expected 1 or more, found {args.count}")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Maps, draws and writes one picture an image, and all of them on one sheet."""
+    args = parse_args(argv)
+
+    from detectron2.utils.env import seed_all_rng
+    from tqdm import tqdm
+
+    from project.data.register import dataset_info
+    from project.engine.setup import prepare_config
+    from project.inference.feed import contact_sheet, draw_item, fed_items
+    from project.report.canvas import encode
+
+    cfg = prepare_config(args.config_file, args.dataset, args.opts, training=args.split == "train")
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
+    folder = args.output or Path(cfg.OUTPUT_DIR) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    items = fed_items(cfg, args.split, args.count, raw=args.raw)
+    for number, item in enumerate(tqdm(items, "images", total=args.count, disable=None)):
+        categories = dataset_info(item["dataset"]).categories
+        pictures.append(draw_item(item, categories, cfg.INPUT.FORMAT))
+        name = f"{number:03}_{Path(item['file_name']).stem}.png"
+        (folder / name).write_bytes(encode(pictures[-1], ".png"))
+    sheet = folder / "contact.png"
+    sheet.write_bytes(encode(contact_sheet(pictures), ".png"))
+    print(f"{len(pictures)} pictures in {folder}, all of them in {sheet}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)
