@@ -13,17 +13,17 @@ LONGEST_FILE = 300
 LEVELS = {
     "errors": 0,
     "cli": 1,
-    "config": 1,
+    "safe_yaml": 1,
+    "config": 2,
     "layers": 1,
-    "data": 2,
-    "modeling": 3,
-    "evaluation": 3,
-    "engine": 4,
-    "report": 5,
-    "inference": 6,
-    "export": 6,
-    "benchmark": 6,
-    "workflow": 7,
+    "data": 3,
+    "modeling": 4,
+    "evaluation": 4,
+    "engine": 5,
+    "report": 6,
+    "inference": 7,
+    "export": 7,
+    "benchmark": 7,
 }
 # What the levels alone would allow: a report is made from results and pictures, without a model;
 # layers are plain torch, for which no config and no registry exists.

@@ -8,8 +8,9 @@ import pytest
 from detectron2.config import CfgNode, get_cfg
 
 from project import config
-from project.config import get_project_config, load_config, read_yaml
+from project.config import get_project_config, load_config
 from project.errors import ConfigError
+from project.safe_yaml import read_yaml
 
 
 def write(path: Path, text: str) -> Path:

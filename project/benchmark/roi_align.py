@@ -15,12 +15,8 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from project.benchmark.timing import Comparison, Pair, Run
-from project.layers.roi_align import (
-    MAX_CELLS_FORWARD,
-    MAX_CELLS_TRAINING,
-    replace_roi_align,
-    separable_roi_align,
-)
+from project.layers.roi_align import MAX_CELLS_FORWARD, MAX_CELLS_TRAINING, replace_roi_align
+from project.layers.separable import separable_roi_align
 
 STRIDE = 4
 SAMPLES = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from project.config import read_yaml
 from project.errors import DatasetError, nearest
+from project.safe_yaml import read_yaml
 
 LabelValue = int | str  # a number in a label file, or a colour "#RRGGBB"
 

@@ -1,44 +1,29 @@
-"""RoIAlign for small feature maps on CPUs, as two matrix products.
+"""Detectron2's `ROIAlign` with a quicker way for small feature maps on CPUs.
 
-With a fixed sampling ratio, RoIAlign (He et al., "Mask R-CNN", 2017, https://arxiv.org/abs/1703.06870)
-averages bilinear samples on a regular grid, so rows and columns separate:
-
-    out[r, p, q, c] = sum_x columns[r, q, x] * sum_y rows[r, p, y] * features[image(r), y, x, c]
-
-torchvision's operator visits four cells a sample, and its backward on the CPU runs in one thread;
-the products run in the matrix library instead, forwards and backwards. Their cost grows with the
-cells of the map, torchvision's does not: hence `MAX_CELLS_TRAINING` and `MAX_CELLS_FORWARD`.
+torchvision's operator visits four cells a sample, and its backward on the CPU runs in one thread.
+The two products of `project.layers.separable` run in the matrix library, forwards and backwards;
+their cost grows with the cells of the map, torchvision's does not, so each has its place.
 
 Legend: N images, C channels, H x W cells of the feature map, R RoIs, P x Q output bins,
 S samples a bin and axis.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from detectron2.layers import ROIAlign
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torchvision.ops import roi_align
+
+from project.layers.separable import separable_roi_align
 
 # Cells H * W up to which the products are used. `tools/benchmark.py roi-align` on 2 AVX512 cores
 # in float32 (bfloat16 is two to three times quicker still), 64 and 256 channels:
-#   forward + backward: 8x to 11x at 16x16, 4.4x to 5.6x at 32x32, 2.0x to 2.7x at 64x64;
-#   forward alone: 3.6x at 16x16, 1.6x to 1.8x at 32x32, 1.0x to 1.3x at 48x48; with one thread
+#   forward + backward: 10x to 11x at 16x16, 4.3x to 5.1x at 32x32, about 2x at 64x64;
+#   forward alone: 2.9x at 16x16, 1.7x to 1.8x at 32x32, 1.0x to 1.3x at 48x48; with one thread
 #   and RoIs spread unevenly over the images it is even at 32x32.
 MAX_CELLS_TRAINING = 64 * 64
 MAX_CELLS_FORWARD = 32 * 32
-
-# Elements of the middle product that are held at once. Of 2**19 to 2**22 this was within 15 % of
-# the best from 4x4 to 64x64 cells with 64 and 256 channels; fewer mean more calls and less padding.
-BLOCK_ELEMENTS = 2**20
-
-# Other types are multiplied in float32. With less than AVX512 torch's bfloat16 product is a plain
-# loop: up to 5x slower than float32 where that was switched off.
-PRODUCT_DTYPES = {torch.float32, torch.float64}
-if torch.backends.cpu.get_cpu_capability() == "AVX512":
-    PRODUCT_DTYPES.add(torch.bfloat16)
 
 
 class RoIAlign(nn.Module):
@@ -129,186 +114,3 @@ def replace_roi_align(module: nn.Module) -> None:
                 old: Any = child
                 ours = RoIAlign(old.output_size, old.spatial_scale, old.sampling_ratio, old.aligned)
                 setattr(parent, name, ours)
-
-
-def separable_roi_align(
-    features: Tensor,
-    rois: Tensor,
-    output_size: tuple[int, int],
-    spatial_scale: float,
-    sampling_ratio: int,
-) -> Tensor:
-    """`torchvision.ops.roi_align(..., aligned=True)` as two matrix products.
-
-    Equal to torchvision's up to the rounding of sums in float32 and float64. For bfloat16 features
-    the weights are computed in float32 and, where the CPU multiplies bfloat16 quickly, rounded
-    together with what lies between the products: relative to the largest feature the result is
-    then off by up to about 2**-7, where torchvision's, rounded once, is off by up to 2**-9.
-
-    Args:
-        features: (N, C, H, W); differentiated, once.
-        rois: (R, 5): image in [0, N), x1, y1, x2, y2 in pixels; not differentiated.
-        output_size: P and Q.
-        spatial_scale: cells a pixel.
-        sampling_ratio: S, at least 1.
-
-    Returns:
-        (R, C, P, Q) in the features' dtype and in the channels_last format, in which both products
-        keep C innermost.
-
-    Raises:
-        IndexError: a RoI's image is not in [0, N).
-    """
-    images = rois[:, 0].long()
-    if len(rois) and not 0 <= int(images.min()) <= int(images.max()) < len(features):
-        raise IndexError(f"RoIs of images {images.unique().tolist()} in a batch of {len(features)}")
-    (bins_y, bins_x), (channels, height, width) = output_size, features.shape[1:]
-    most = max(1, BLOCK_ELEMENTS // (bins_y * width * channels))
-    slots, blocks = _pack(images, len(features), most)
-    with torch.no_grad():
-        precise = torch.promote_types(features.dtype, torch.float32)
-        boxes = rois.new_zeros(blocks[-1].slots.stop if blocks else 0, 4, dtype=precise)
-        boxes[slots] = rois[:, 1:].to(precise) * spatial_scale - 0.5
-        x1, y1, x2, y2 = boxes.unbind(dim=1)
-        rows = bin_weights(y1, y2, bins_y, sampling_ratio, height)
-        columns = bin_weights(x1, x2, bins_x, sampling_ratio, width)
-    dtype = features.dtype if features.dtype in PRODUCT_DTYPES else torch.float32
-    maps = features.to(dtype).permute(0, 2, 3, 1)
-    pooled = _TwoProducts.apply(maps, rows.to(dtype), columns.to(dtype), slots, blocks)
-    return pooled.permute(0, 3, 1, 2).to(features.dtype)  # (R, C, P, Q)
-
-
-def bin_weights(start: Tensor, end: Tensor, bins: int, samples: int, size: int) -> Tensor:
-    """What each cell of one axis adds to each bin of each RoI.
-
-    By torchvision's rules a sample outside [-1, size] counts as zero, and one beyond the centre of
-    a border cell takes that cell's value.
-
-    Args:
-        start: (R,) first edge in cells, where 0 is the centre of the first cell.
-        end: (R,) second edge.
-        bins: P or Q.
-        samples: S.
-        size: H or W.
-
-    Returns:
-        (R, bins, size) weights in `start`'s dtype; those of a bin inside the map sum to 1.
-    """
-    kind: dict[str, Any] = {"dtype": start.dtype, "device": start.device}
-    bin_size = ((end - start) / bins)[:, None, None]
-    # Torchvision's order of operations: a sample at exactly -1 or `size` must round as it does
-    # there, since beyond these its value jumps to zero.
-    at = start[:, None, None] + torch.arange(bins, **kind)[:, None] * bin_size
-    at = at + (torch.arange(samples, **kind) + 0.5) * bin_size / samples  # (R, bins, S)
-    share = ((at >= -1) & (at <= size)) / samples
-    at = at.clamp(0, size - 1)
-    low = at.floor()
-    weight_high = (at - low) * share
-    low = low.long()
-    weights = torch.zeros(len(start), bins, size, **kind)
-    weights.scatter_add_(2, low, share - weight_high)
-    return weights.scatter_add_(2, (low + 1).clamp(max=size - 1), weight_high)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Neighbouring images, and the slots of their RoIs: equally many for each image, in order."""
-
-    images: slice
-    slots: slice
-
-
-def _pack(images: Tensor, num_images: int, most: int) -> tuple[Tensor, list[_Block]]:
-    """Gives each RoI a slot, so that one batched product serves a block of images.
-
-    Images of one block are padded to as many slots as the fullest has. A block has at most `most`
-    slots; an image with more RoIs gets several blocks of its own.
-
-    Args:
-        images: (R,) each RoI's image, in any order.
-        num_images: N.
-        most: at least 1.
-
-    Returns:
-        (R,) each RoI's slot, and the blocks in the order of their slots.
-    """
-    counts = images.bincount(minlength=num_images).tolist()
-    blocks: list[_Block] = []
-    shifts: list[int] = []  # of each image: its first slot less the RoIs of the images before it
-    first, slot, passed = 0, 0, 0
-    while first < num_images:
-        last, each = first + 1, counts[first]
-        while last < num_images and (last + 1 - first) * max(each, counts[last]) <= most:
-            each = max(each, counts[last])
-            last += 1
-        end = slot + (last - first) * each
-        blocks += [
-            _Block(slice(first, last), slice(begin, min(begin + most, end)))
-            for begin in range(slot, end, most)
-        ]
-        for image in range(first, last):
-            shifts.append(slot + (image - first) * each - passed)
-            passed += counts[image]
-        first, slot = last, end
-    rank = images.argsort(stable=True).argsort()
-    return images.new_tensor(shifts)[images] + rank, blocks
-
-
-class _TwoProducts(torch.autograd.Function):
-    """maps (N, H, W, C), rows (slots, P, H), columns (slots, Q, W), slots (R,) -> (R, P, Q, C).
-
-    RoIs of an image share its map as the first product's right-hand side; plain autograd would
-    copy the map for every RoI. The middle product, W / Q times as large as the result, is made
-    block by block to stay in the cache, yet in few calls: on a busy machine each call into a
-    threaded library may wait for a thread.
-    Autocast is off inside: the caller's dtypes decide what is rounded, not the region in which
-    forward or backward happens to run.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor, slots: Tensor, blocks: list[_Block]
-    ) -> Tensor:
-        height, width, channels = maps.shape[1:]
-        bins_y, bins_x = rows.shape[1], columns.shape[1]
-        columns = columns[:, None].expand(-1, bins_y, -1, -1).contiguous()  # (slots, P, Q, W)
-        # Equally full images fill all slots in order: then nothing needs to move.
-        packed = torch.equal(slots, torch.arange(len(rows)))
-        ctx.save_for_backward(rows, columns, slots)
-        ctx.shape, ctx.blocks, ctx.packed = maps.shape, blocks, packed
-
-        flat = maps.reshape(len(maps), height, width * channels)
-        pooled = flat.new_empty(len(rows), bins_y, bins_x, channels)
-        with torch.autocast("cpu", enabled=False):
-            for block in blocks:
-                left = flat[block.images]
-                middle = torch.bmm(rows[block.slots].view(len(left), -1, height), left)
-                torch.bmm(
-                    columns[block.slots].flatten(0, 1),
-                    middle.view(-1, width, channels),
-                    out=pooled[block.slots].flatten(0, 1),
-                )
-        return pooled if packed else pooled[slots]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, columns, slots = ctx.saved_tensors
-        images, height, width, channels = ctx.shape
-        if ctx.packed:
-            grad = grad.contiguous()
-        else:
-            grad = grad.new_zeros(*columns.shape[:3], channels).index_copy_(0, slots, grad)
-        grad_maps = grad.new_zeros(images, height, width * channels)
-        with torch.autocast("cpu", enabled=False):
-            for block in ctx.blocks:
-                middle = torch.bmm(
-                    columns[block.slots].flatten(0, 1).transpose(1, 2),
-                    grad[block.slots].flatten(0, 1),
-                )
-                target = grad_maps[block.images]
-                left = rows[block.slots].view(len(target), -1, height)
-                target.baddbmm_(
-                    left.transpose(1, 2), middle.view(len(target), -1, width * channels)
-                )
-        return grad_maps.view(ctx.shape), None, None, None, None

@@ -28,6 +28,7 @@ class UNetEncoder(Backbone):
         in_channels: int = 3,
         stem_stride: int = 1,
         block: str = "double_conv",
+        num_blocks: Sequence[int] = (),
         downsample: str = "max_pool",
         norm: str = "BN",
     ):
@@ -39,11 +40,12 @@ class UNetEncoder(Backbone):
             stem_stride: of stage1, 1 or 2; 2 is always a strided convolution, since pooling
                 colours would lose detail that nothing has looked at.
             block: "double_conv", or "residual", where stage1 is one convolution, as ResNet's stem.
+            num_blocks: of each stage, at least 1; empty: one each.
             downsample: "max_pool" or "strided_conv".
             norm: see `project.layers.blocks.build_norm`.
 
         Raises:
-            ConfigError: an unknown name, no stage, or a width or stride that cannot be.
+            ConfigError: an unknown name, no stage, or a width, stride or count that cannot be.
         """
         super().__init__()
         check_choice("block", block, BLOCKS)
@@ -53,6 +55,12 @@ class UNetEncoder(Backbone):
                 "a U-Net encoder needs at least one width of at least 1, and a stem stride of 1"
                 f" or 2; found widths {list(widths)} and stem stride {stem_stride}"
             )
+        num_blocks = list(num_blocks) or [1] * len(widths)
+        if len(num_blocks) != len(widths) or min(num_blocks) < 1:
+            raise ConfigError(
+                f"a U-Net encoder of {len(widths)} stages needs as many numbers of blocks, each at"
+                f" least 1; found {num_blocks}"
+            )
         stem = ConvBlock if block == "residual" else BLOCKS[block]
         stages: list[nn.Module] = [stem(in_channels, widths[0], stride=stem_stride, norm=norm)]
         for fine, coarse in pairwise(widths):
@@ -61,6 +69,9 @@ class UNetEncoder(Backbone):
             else:
                 pool = nn.MaxPool2d(2, ceil_mode=True)
                 stages.append(nn.Sequential(pool, BLOCKS[block](fine, coarse, norm=norm)))
+        for stage, (width, count) in enumerate(zip(widths, num_blocks)):
+            more = (BLOCKS[block](width, width, norm=norm) for _ in range(count - 1))
+            stages[stage] = nn.Sequential(stages[stage], *more)
         names = [f"stage{i}" for i in range(1, len(widths) + 1)]
         self.stages = nn.ModuleDict(dict(zip(names, stages)))
         self._shapes = {
@@ -100,6 +111,7 @@ def build_unet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> UNetEncoder:
         in_channels=input_shape.channels,
         stem_stride=unet.STEM_STRIDE,
         block=unet.BLOCK,
+        num_blocks=unet.NUM_BLOCKS,
         downsample=unet.DOWNSAMPLE,
         norm=unet.NORM,
     )

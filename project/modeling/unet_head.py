@@ -84,7 +84,6 @@ class UNetHead(nn.Module):
         stride = levels[0][1].stride
         shuffle = final_upsample == "pixel_shuffle"
         self.predictor = nn.Conv2d(plan[0], num_classes * (stride**2 if shuffle else 1), 1)
-        nn.init.normal_(self.predictor.weight, std=0.01)
         self.to_pixels = nn.PixelShuffle(stride) if shuffle else _Bilinear(stride)
         self.in_features = [name for name, _ in levels]
         self.loss = loss

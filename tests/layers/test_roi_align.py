@@ -8,8 +8,9 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from project.layers import roi_align as module
-from project.layers.roi_align import RoIAlign, replace_roi_align, separable_roi_align
+from project.layers import separable
+from project.layers.roi_align import RoIAlign, replace_roi_align
+from project.layers.separable import separable_roi_align
 
 STRIDE = 4
 
@@ -117,7 +118,7 @@ def test_blocks_do_not_change_the_result(monkeypatch, elements):
         return separable_roi_align(x, rois, (7, 7), 1 / STRIDE, 2)
 
     whole, whole_grad = pool_and_grad(pool, features)
-    monkeypatch.setattr(module, "BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr(separable, "BLOCK_ELEMENTS", elements)
     parts, parts_grad = pool_and_grad(pool, features)
     torch.testing.assert_close(parts, whole, atol=1e-6, rtol=0)
     torch.testing.assert_close(parts_grad, whole_grad, atol=1e-5, rtol=1e-5)
@@ -184,7 +185,7 @@ def test_autocast_leaves_float32_features_exact():
 
 
 @pytest.mark.parametrize(
-    ("words", "features", "separable"),
+    ("words", "features", "expected"),
     [
         ({}, torch.empty(1, 1, 32, 32), True),
         ({}, torch.empty(1, 1, 32, 32, dtype=torch.bfloat16), True),
@@ -196,9 +197,9 @@ def test_autocast_leaves_float32_features_exact():
         ({"aligned": False}, torch.empty(1, 1, 8, 8), False),
     ],
 )
-def test_where_the_products_are_used(words, features, separable):
+def test_where_the_products_are_used(words, features, expected):
     pooler = RoIAlign(**{"output_size": 7, "spatial_scale": 0.25, "sampling_ratio": 2, **words})
-    assert pooler.is_separable(features) is separable
+    assert pooler.is_separable(features) is expected
 
 
 @pytest.mark.parametrize(("sampling_ratio", "aligned"), [(0, True), (2, False), (2, True)])
@@ -212,7 +213,7 @@ def test_module_equals_detectron2s(sampling_ratio, aligned):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("sampling_ratio", [0, 2])
 def test_low_precision_without_a_quick_product_is_rounded_once(monkeypatch, dtype, sampling_ratio):
-    monkeypatch.setattr(module, "PRODUCT_DTYPES", {torch.float32})
+    monkeypatch.setattr(separable, "PRODUCT_DTYPES", {torch.float32})
     features, rois = random_features(2, 6, 8, 8).to(dtype), random_rois(12, 2, 8, 8)
     pooled = RoIAlign(7, 1 / STRIDE, sampling_ratio)(features, rois)
     expected = roi_align(features.float(), rois, 7, 1 / STRIDE, sampling_ratio, aligned=True)

@@ -1,0 +1,63 @@
+"""Reads YAML that people write: no tag runs code, and no key stands twice."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from project.errors import ConfigError, nearest
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without tags that run code, and with an error where a key stands twice."""
+
+
+def _construct_unique(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if not isinstance(key, (str, int, float)):
+            raise ConfigError(f"line {line}: a key must be a plain word or number, found {key!r}")
+        if key in seen:
+            raise ConfigError(
+                f"the key '{key}' stands twice, at lines {seen[key]} and {line};"
+                " merge the two, since only the last would count"
+            )
+        seen[key] = line
+    loader.flatten_mapping(node)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_unique)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML mapping; used for configs and for data set specifications.
+
+    Raises:
+        ConfigError: the file is missing, no text, not YAML, no mapping, or holds a tag or a key
+            twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        known = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file.{nearest(path.name, known)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as text ({error})") from error
+    try:
+        # A subclass of SafeLoader: it refuses every tag that would construct a Python object.
+        values = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: not plain YAML ({' '.join(str(error).split())})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected 'KEY: value' lines, found a {type(values).__name__}")
+    return values
