@@ -73,7 +73,7 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
         trainer.resume_or_load(args.resume)
         trainer.train()
         model, weights = trainer.scored_model, Path(cfg.OUTPUT_DIR) / "model_final.pth"
-        iteration, evaluations = trainer.iter, trainer.evaluations
+        iteration, evaluations = trainer.max_iter - 1, trainer.evaluations
     if comm.is_main_process() and evaluations:
         write_outcome(cfg, args.config_file, model, evaluations, weights, iteration)
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from detectron2.engine import HookBase
 from detectron2.utils import comm
+from torch import nn
 
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
@@ -24,6 +26,36 @@ class AveragingHook(HookBase):
     def after_step(self) -> None:
         """Called by the trainer."""
         self.average.update(self.trainer.iter)
+
+
+class StatisticsHook(HookBase):
+    """Gives all ranks the same normalisation statistics before anything is saved or scored.
+
+    Each rank's batch normalisation sees its own images only. Without this every rank would score
+    its share of the test images with a model of its own, and only one of these would be saved.
+    """
+
+    def __init__(self, *periods: int) -> None:
+        self.periods = [period for period in periods if period > 0]
+
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        done = self.trainer.iter + 1
+        due = done >= self.trainer.max_iter or any(done % period == 0 for period in self.periods)
+        if comm.get_world_size() > 1 and due:
+            average_statistics(self.trainer.raw_model)
+            if self.trainer.average:
+                average_statistics(self.trainer.average.averaged.module)
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Replaces running means and variances by their mean over all ranks, in place."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+            for statistic in (module.running_mean, module.running_var):
+                assert statistic is not None
+                dist.all_reduce(statistic)
+                statistic /= comm.get_world_size()
 
 
 class EvaluationHook(HookBase):
@@ -64,7 +96,7 @@ class EvaluationHook(HookBase):
 
     def after_train(self) -> None:
         """Called by the trainer; a run that broke off is not scored."""
-        if self.trainer.iter + 1 >= self.trainer.max_iter:
+        if self.trainer.iter >= self.trainer.max_iter:
             self._run()
 
     def _run(self) -> None:
@@ -91,5 +123,7 @@ class EvaluationHook(HookBase):
         if value is None or (self.best is not None and value <= self.best):
             return
         self.best = value
-        best = {"metric": metric, "value": value, "iteration": self.trainer.iter}
-        self.checkpointer.save("model_best", tag=False, best=best, iteration=self.trainer.iter)
+        # After the last step the trainer has counted one further.
+        iteration = min(self.trainer.iter, self.trainer.max_iter - 1)
+        best = {"metric": metric, "value": value, "iteration": iteration}
+        self.checkpointer.save("model_best", tag=False, best=best, iteration=iteration)

@@ -19,7 +19,7 @@ from project.data.mapper import SegmentationMapper
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
 from project.engine.evaluate import Evaluation, evaluate
-from project.engine.hooks import AveragingHook, EvaluationHook
+from project.engine.hooks import AveragingHook, EvaluationHook, StatisticsHook
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
 from project.engine.step import TrainStep, amp_dtype
 from project.evaluation.results import DatasetResults
@@ -72,6 +72,7 @@ class Trainer(DefaultTrainer):
             hooks.IterationTimer(),
             hooks.LRScheduler(),
             AveragingHook(self.average) if self.average else None,
+            StatisticsHook(cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD),
         ]
         if comm.is_main_process():
             chain.append(

@@ -31,6 +31,17 @@ def test_residual_block_adds_its_input():
     assert torch.equal(block(x), F.relu(x))
 
 
+@pytest.mark.parametrize("size", [(8, 10), (7, 9)])
+def test_shortcut_equals_a_strided_convolution(size):
+    block = BLOCKS["residual"](16, 4, stride=2, norm="")
+    torch.nn.init.zeros_(block.convs[1][0].weight)
+    x = torch.randn(2, 16, *size)
+    conv = block.shortcut[0]
+    expected = F.relu(F.conv2d(x, conv.weight, conv.bias, stride=2))
+    assert expected.count_nonzero() > 0
+    torch.testing.assert_close(block(x), expected)
+
+
 def test_convolutions_keep_the_variance():
     """He et al. 2015: after ReLU layers without normalisation, E[x^2] stays that of the input."""
     torch.manual_seed(0)

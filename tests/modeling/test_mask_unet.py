@@ -64,7 +64,7 @@ def test_channels_last_changes_the_layout_alone():
     plain = build_model(tiny_config(*CASES["joint"])).eval()
     fast = build_model(tiny_config(*CASES["joint_channels_last"])).eval()
     fast.load_state_dict(plain.state_dict())
-    weight = fast.backbone.encoder.stages["stage2"].convs[0][0].weight
+    weight = fast.backbone.encoder.stages["stage2"][0].convs[0][0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert not weight.is_contiguous()
     with torch.no_grad():
