@@ -17,7 +17,7 @@ PYTHON := .venv/bin/python
 SETUP := "$(BASE_PYTHON)" tools/setup
 endif
 
-.PHONY: help setup demo test lint typecheck check clean
+.PHONY: help setup demo test proof lint typecheck check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ demo: setup ## train and score on the built-in data set, into output/demo
 
 test: setup ## the tests
 	"$(PYTHON)" -m pytest $(ARGS)
+
+proof: setup ## the README's scores, by whole trainings; about half an hour
+	"$(PYTHON)" -m pytest -m slow -s tests/goals $(ARGS)
 
 lint: setup ## ruff: rules and layout
 	"$(PYTHON)" -m ruff check .

@@ -1,5 +1,6 @@
 """What every command line tool shares; imports nothing heavy, so that `--help` is quick."""
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -13,8 +14,10 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
 
     A `UserError` is printed as one paragraph, without a traceback, and ends with status 1.
     """
-    # Detectron2 scripts a helper at import; what torch says of that is not for our users.
+    # What torch says of Detectron2's own calls is not for our users.
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r".*torch\.meshgrid.*", category=UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     try:
         status = main()
     except UserError as error:
