@@ -1,5 +1,6 @@
 """Every config key that this project adds, and the safe way to read config files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from project.errors import ConfigError, nearest
 from project.safe_yaml import read_yaml
 
 BASE_KEY = "_BASE_"
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
 def add_project_config(cfg: CfgNode) -> None:
@@ -93,12 +95,13 @@ def _add_model_keys(cfg: CfgNode) -> None:
 def _add_solver_keys(cfg: CfgNode) -> None:
     # "SGD" or "AdamW". MOMENTUM and NESTEROV are SGD's.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # SOLVER.LR_SCHEDULER_NAME also takes "WarmupPolyLR": (1 - progress) ** POLY_POWER.
+    # SOLVER.LR_SCHEDULER_NAME also takes "WarmupPolyLR": (1 - progress) ** POLY_POWER, down to
+    # BASE_LR_END.
     cfg.SOLVER.POLY_POWER = 0.9
     # "WarmupCosineLR" and "WarmupPolyLR" hold BASE_LR until this share of MAX_ITER.
     cfg.SOLVER.DECAY_START = 0.0
     # Number format of mixed precision (SOLVER.AMP.ENABLED): "bf16", "fp16" (GPU only) or
-    # "auto": fp16 on a GPU, bf16 on a CPU.
+    # "auto": fp16 on a GPU, bf16 on a CPU that is quick with it, none on any other CPU.
     cfg.SOLVER.AMP.DTYPE = "auto"
     # Averaged weights: scored and saved in place of the last ones. DECAY 0 is the plain mean since
     # START (share of MAX_ITER); otherwise average = DECAY * average + (1 - DECAY) * weights.
@@ -179,7 +182,7 @@ def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:
 
 
 def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = "") -> None:
-    """Refuses unknown keys, and puts single names into lists in `values`."""
+    """Refuses unknown keys, and gives values in `values` the type that is meant."""
     for key, value in values.items():
         full = f"{prefix}{key}"
         if key not in cfg:
@@ -191,13 +194,18 @@ def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = 
         if isinstance(known, CfgNode):
             _check_keys(value, known, where, f"{full}.")
         else:
-            values[key] = _one_as_list(value, known)
+            values[key] = _as_meant(value, known)
 
 
-def _one_as_list(value: Any, known: Any) -> Any:
-    """A single name where a list of names is expected stands for a list of one."""
-    is_name = isinstance(value, str) and value.strip()[:1] not in ("(", "[", "")
-    return [value] if is_name and isinstance(known, (list, tuple)) else value
+def _as_meant(value: Any, known: Any) -> Any:
+    """A single name for a list stands for a list of one, and a whole number for a float."""
+    if isinstance(known, (list, tuple)):
+        is_name = isinstance(value, str) and value.strip()[:1] not in ("(", "[", "")
+        return [value] if is_name else value
+    if isinstance(known, float) and not isinstance(value, bool):
+        is_whole = isinstance(value, int) or (isinstance(value, str) and _WHOLE.match(value))
+        return float(value) if is_whole else value
+    return value
 
 
 def _nearest_key(full: str, cfg: CfgNode) -> str:
@@ -239,7 +247,7 @@ def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
                 f"command line: there is no config key {full}.{_nearest_key(full, within)}"
             )
         try:
-            cfg.merge_from_list([full, _one_as_list(value, node[name])])
+            cfg.merge_from_list([full, _as_meant(value, node[name])])
         except (ValueError, AssertionError) as error:
             raise ConfigError(f"command line: {full}: {_text(error)}") from error
 

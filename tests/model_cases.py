@@ -56,6 +56,7 @@ CASES: dict[str, list[Any]] = {
     "semantics_resnet": [*RESNET, *RES_STAGES, *SEMANTICS],
     "semantics_one_level": [*UNET, "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage4"], *SEMANTICS],
     "library_segmentor": [*UNET, *STAGES, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"],
+    # For the head's sake: Detectron2's merge is not ours, so no config may ask for it.
     "library_panoptic": [*UNET_FPN, "MODEL.META_ARCHITECTURE", "PanopticFPN"],
 }
 

@@ -140,6 +140,15 @@ def test_one_name_stands_for_a_list_of_one(tmp_path, text):
     assert list(cfg.DATASETS.TEST) == ["fruits_val"]
 
 
+def test_a_whole_number_stands_for_a_float(tmp_path):
+    text = "SOLVER: {BASE_LR: 1, WEIGHT_DECAY: '0'}"
+    cfg = load_config(write(tmp_path / "c.yaml", text), ["SOLVER.GAMMA", "2", "SOLVER.MOMENTUM", 0])
+    found = [cfg.SOLVER[key] for key in ("BASE_LR", "WEIGHT_DECAY", "GAMMA", "MOMENTUM")]
+    assert found == [1.0, 0.0, 2.0, 0.0] and {type(value) for value in found} == {float}
+    assert "SOLVER.BASE_LR" in refused(write(tmp_path / "d.yaml", "SOLVER: {BASE_LR: True}"))
+    assert "SOLVER.MAX_ITER" in refused(write(tmp_path / "e.yaml", "SOLVER: {MAX_ITER: 1.0}"))
+
+
 def test_empty_file_changes_nothing(tmp_path):
     assert read_yaml(write(tmp_path / "c.yaml", "")) == {}
 

@@ -50,14 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     from project.data.images import read_image
     from project.data.register import dataset_info
     from project.engine.setup import prepare_config
-    from project.inference.inputs import list_images, match_images
+    from project.inference.inputs import list_images
     from project.inference.predictor import Predictor
     from project.inference.writer import PredictionWriter
 
     files = list_images(args.input, args.output)
     overrides = [*args.opts, "MODEL.WEIGHTS", args.weights]
-    cfg = prepare_config(args.config_file, args.dataset, overrides)
-    dataset, image_ids = match_images(files, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN])
+    cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
+    dataset, image_ids = find_dataset(files, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN])
     predictor = Predictor(cfg)
     writer = PredictionWriter(
         args.output, dataset_info(dataset).categories, confidence=args.confidence
@@ -68,6 +68,27 @@ def main(argv: list[str] | None = None) -> int:
     print(f"pictures: {args.output / 'overlays'}")
     print(f"results of {len(files)} images: {', '.join(map(str, writer.close()))}")
     return 0
+
+
+def find_dataset(files: dict[str, Path], names: list[str]) -> tuple[str, dict[str, int | str]]:
+    """The data set that names the classes, and the image ids, of which it need not know any.
+
+    A machine that only predicts may have the specification without the data.
+    """
+    from project.data.register import dataset_records
+    from project.errors import DatasetError
+    from project.inference.inputs import match_images
+
+    known = []
+    for name in names:
+        try:
+            dataset_records(name)
+            known.append(name)
+        except DatasetError as error:
+            print(f"note: no image gets its id from {name}: {error}", file=sys.stderr)
+    if names and not known:
+        return names[0], {key: key for key in files}
+    return match_images(files, known)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from detectron2.config import CfgNode
     from torch import nn
 
+    from project.engine.choices import Purpose
     from project.engine.evaluate import Evaluation
-    from project.evaluation.results import Results
+    from project.evaluation.results import Results, Weights
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dataset", metavar="SPEC", help="data set specification; trains on train, scores on val")
     add("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     add("--eval-only", action="store_true", help="only score MODEL.WEIGHTS")
-    add("--num-gpus", type=int, default=1, help="ranks on this machine; CPU ranks without GPUs")
+    add("--num-gpus", type=int, default=1, help="ranks on this machine, one a GPU, or on the CPU")
     add("--num-machines", type=int, default=1, help="machines that take part")
     add("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     add("--dist-url", default="auto", help="where the ranks of several machines meet, tcp://...")
@@ -46,10 +47,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
 
     from project.engine.launch import launch
-    from project.engine.setup import prepare_config
+    from project.engine.setup import check_resumable, prepare_config
 
-    cfg = prepare_config(args.config_file, args.dataset, args.opts, training=not args.eval_only)
-    launch(run, args, (cfg, args))
+    purpose: Purpose = "score" if args.eval_only else "train"
+    cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
+    if args.resume and not args.eval_only:
+        check_resumable(cfg.OUTPUT_DIR)
+    launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
     return 0
 
 
@@ -57,7 +61,7 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
     """The work of one rank: train or load, score, write what the run leaves behind."""
     from detectron2.utils import comm
 
-    from project.engine.checkpoint import load_weights
+    from project.engine.checkpoint import class_names, describe_weights, load_weights
     from project.engine.evaluate import evaluate
     from project.engine.setup import register_datasets, start_run
     from project.engine.trainer import Trainer
@@ -65,17 +69,19 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
     register_datasets(cfg)
     start_run(cfg)
     if args.eval_only:
-        model, weights = Trainer.build_model(cfg), Path(cfg.MODEL.WEIGHTS)
-        iteration = load_weights(model, cfg.MODEL.WEIGHTS)
+        model = Trainer.build_model(cfg)
+        iteration = load_weights(model, cfg.MODEL.WEIGHTS, class_names(cfg))
+        weights = describe_weights(cfg.MODEL.WEIGHTS, iteration)
         evaluations = evaluate(cfg, model)
     else:
         trainer = Trainer(cfg)
         trainer.resume_or_load(args.resume)
         trainer.train()
-        model, weights = trainer.scored_model, Path(cfg.OUTPUT_DIR) / "model_final.pth"
-        iteration, evaluations = trainer.max_iter - 1, trainer.evaluations
-    if comm.is_main_process() and evaluations:
-        write_outcome(cfg, args.config_file, model, evaluations, weights, iteration)
+        model, evaluations = trainer.scored_model, trainer.evaluations
+        final = str(Path(cfg.OUTPUT_DIR) / "model_final.pth")
+        weights = describe_weights(final, trainer.max_iter - 1)
+    if comm.is_main_process():
+        write_outcome(cfg, args.config_file, model, evaluations, weights)
 
 
 def write_outcome(
@@ -83,11 +89,9 @@ def write_outcome(
     config_file: str,
     model: "nn.Module",
     evaluations: "dict[str, Evaluation]",
-    weights: Path,
-    iteration: int | None,
+    weights: "Weights",
 ) -> None:
     """Writes results.json and report.html into OUTPUT_DIR and prints the table of scores."""
-    from project.engine.checkpoint import describe_weights
     from project.evaluation.results import table, write_results
     from project.inference.examples import collect_examples
     from project.inference.predictor import Predictor
@@ -96,7 +100,7 @@ def write_outcome(
     output_dir = Path(cfg.OUTPUT_DIR)
     results: Results = {
         "config": config_file,
-        "weights": describe_weights(weights, iteration),
+        "weights": weights,
         "backend": cfg.TEST.COCO_BACKEND,
         "datasets": {name: evaluation.results for name, evaluation in evaluations.items()},
     }
@@ -110,7 +114,8 @@ def write_outcome(
         )
     ]
     report = write_report(output_dir, results, read_metrics(output_dir / "metrics.json"), examples)
-    print(f"\n{table(results)}\n\nreport: {report.resolve()}")
+    scores = table(results) or "not scored: there is no split val, and DATASETS.TEST names none"
+    print(f"\n{scores}\n\nreport: {report.resolve()}")
 
 
 if __name__ == "__main__":

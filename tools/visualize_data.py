@@ -8,10 +8,14 @@ tools/visualize_data.py --config-file C.yaml --split val --raw --count 4 --outpu
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import run_tool
+
+if TYPE_CHECKING:
+    from project.engine.choices import Purpose
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -45,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     from project.inference.feed import contact_sheet, draw_item, fed_items
     from project.report.canvas import encode
 
-    cfg = prepare_config(args.config_file, args.dataset, args.opts, training=args.split == "train")
+    purpose: Purpose = "train" if args.split == "train" else "score"
+    cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     folder = args.output or Path(cfg.OUTPUT_DIR) / "data"
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,9 @@ Three numberings meet here:
     semantic id    0..K-1, contiguous over `[*stuff, *things]`: what label maps and logits hold
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,6 +49,14 @@ class Categories:
     def semantic_of_thing(self, thing_id: int) -> int:
         """Semantic id of a thing id."""
         return len(self.stuff) + thing_id
+
+    def semantic_of_segment(self, segment: Mapping[str, Any]) -> int:
+        """Semantic id of one of Detectron2's `segments_info`.
+
+        Its `category_id` is a thing id where `isthing`, and a semantic id otherwise.
+        """
+        category = int(segment["category_id"])
+        return self.semantic_of_thing(category) if segment["isthing"] else category
 
     def is_thing(self, semantic_id: int) -> bool:
         """Whether a semantic id is that of a thing."""

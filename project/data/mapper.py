@@ -13,17 +13,15 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
 
+from project.data.architectures import model_parts
 from project.data.augment import build_augmentations
 from project.data.images import check_size, read_image
 from project.data.labels import decode_masks, read_semantic, semantic_from_masks
-from project.data.masks import clip_polygon
+from project.data.masks import visible_part
 from project.data.records import Annotation, Record
 from project.data.register import DatasetInfo, dataset_info
 from project.errors import ConfigError, DatasetError
 
-# Who trains from which truth, besides MaskUNet, whose parts the config names.
-_INSTANCE_ARCHITECTURES = ("GeneralizedRCNN", "PanopticFPN")
-_SEMANTIC_ARCHITECTURES = ("SemanticSegmentor", "PanopticFPN")
 _KEPT = ("dataset", "file_name", "image_id", "height", "width")
 
 
@@ -71,20 +69,15 @@ class SegmentationMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Arguments of the constructor; INPUT.MASK_FORMAT must be resolved."""
-        architecture = cfg.MODEL.META_ARCHITECTURE
-        joint = architecture == "MaskUNet"
+        parts = model_parts(cfg)
         names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "mask_format": cfg.INPUT.MASK_FORMAT,
-            "instances": cfg.MODEL.MASK_UNET.INSTANCES
-            if joint
-            else architecture in _INSTANCE_ARCHITECTURES,
-            "semantics": cfg.MODEL.MASK_UNET.SEMANTICS
-            if joint
-            else architecture in _SEMANTIC_ARCHITECTURES,
+            "instances": parts.instances,
+            "semantics": parts.semantics,
             "infos": {name: dataset_info(name) for name in names},
         }
 
@@ -185,21 +178,23 @@ def _bitmask_instances(
 def _polygon_instances(
     annotations: Sequence[Annotation], transforms: T.TransformList, shape: tuple[int, int]
 ) -> Instances:
-    outlines = [_clipped(annotation, transforms, shape) for annotation in annotations]
-    boxes = np.zeros((len(outlines), 4))
-    for index, polygons in enumerate(outlines):
-        if polygons:
-            points = np.concatenate(polygons)
-            boxes[index] = *points.min(axis=0), *points.max(axis=0)
+    outlines = []
+    boxes = np.zeros((len(annotations), 4))
+    for index, annotation in enumerate(annotations):
+        parts = _visible_parts(annotation, transforms, shape)
+        outlines.append([points.ravel() for points, _ in parts])
+        if parts:
+            corners = np.stack([box for _, box in parts])
+            boxes[index] = *corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)
     instances, kept = _instances(annotations, boxes, shape)
-    instances.gt_masks = PolygonMasks([[p.ravel() for p in outlines[i]] for i in kept])
+    instances.gt_masks = PolygonMasks([outlines[i] for i in kept])
     return instances
 
 
-def _clipped(
+def _visible_parts(
     annotation: Annotation, transforms: T.TransformList, shape: tuple[int, int]
-) -> list[np.ndarray]:
-    """Polygons after the transforms, within the image, each (P, 2) float with P of 3 or more.
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Polygons after the transforms and their boxes, see `visible_part`; none of no pixel.
 
     Detectron2's crop needs the package shapely for this, and keeps what is outside of others.
     """
@@ -209,13 +204,13 @@ def _clipped(
             " 'polygon' cannot hold; set it to 'auto' or 'bitmask'"
         )
     height, width = shape
-    changed = []
+    parts = []
     for polygon in annotation["segmentation"]:
         points = transforms.apply_coords(np.asarray(polygon, dtype=np.float64).reshape(-1, 2))
-        points = clip_polygon(points, width, height)
-        if len(points) >= 3:
-            changed.append(points)
-    return changed
+        part = visible_part(points, width, height)
+        if part is not None:
+            parts.append(part)
+    return parts
 
 
 def _box_instances(

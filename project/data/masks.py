@@ -104,7 +104,7 @@ def clip_polygon(points: np.ndarray, width: float, height: float) -> np.ndarray:
         points: (P, 2) float, x and y.
 
     Returns:
-        (Q, 2) float; Q is 0 where nothing is within.
+        (Q, 2) float; Q is 0 where nothing is within, and `points` itself where all of it is.
     """
     if len(points) and points.min() >= 0 and (points <= (width, height)).all():
         return points
@@ -113,6 +113,33 @@ def clip_polygon(points: np.ndarray, width: float, height: float) -> np.ndarray:
             return points
         points = _clip_side(points, axis, bound, sign)
     return points
+
+
+def visible_part(
+    points: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """What is seen of a polygon in an image, and its box.
+
+    Clipping a concave polygon leaves bridges of no width along the border, and points where it
+    only touches the border. A clipped polygon's box is therefore that of its pixels.
+
+    Args:
+        points: (P, 2) float, x and y.
+
+    Returns:
+        (Q, 2) float points with Q of 3 or more, and the (4,) float XYXY box; None where nothing is
+        seen.
+    """
+    clipped = clip_polygon(points, width, height)
+    if len(clipped) < 3:
+        return None
+    if clipped is points:
+        return points, np.concatenate([points.min(axis=0), points.max(axis=0)])
+    rles = mask_util.frPyObjects([clipped.ravel().tolist()], height, width)
+    x, y, box_width, box_height = mask_util.toBbox(rles)[0]
+    if not box_width * box_height:
+        return None
+    return clipped, np.array([x, y, x + box_width, y + box_height])
 
 
 def _clip_side(points: np.ndarray, axis: int, bound: float, sign: int) -> np.ndarray:

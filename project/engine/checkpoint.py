@@ -2,6 +2,7 @@
 
 A checkpoint is a dict of tensors and plain values:
     model            weights to predict with (averaged ones where averaging is on)
+    classes          names of things and stuff, in the order of their numbers
     training_model   weights to go on training with, where they are not the same
     average_count    updates in the average
     optimizer, scheduler, iteration, trainer   as Detectron2 writes them, for `--resume`
@@ -13,18 +14,24 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 from torch import nn
 
+from project.data.register import dataset_info
 from project.engine.averaging import WeightAverage
+from project.engine.zoo_pickle import read_zoo_pickle
 from project.errors import WeightsError, nearest
 from project.evaluation.results import Weights
 
 logger = logging.getLogger(__name__)
+
+Classes = dict[str, list[str]]  # "things" and "stuff" -> names
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -36,10 +43,23 @@ class Checkpointer(DetectionCheckpointer):
         save_dir: str = "",
         *,
         average: WeightAverage | None = None,
+        classes: Classes | None = None,
         **checkpointables: Any,
     ) -> None:
+        """A checkpointer of one model.
+
+        Args:
+            model: what is saved and loaded.
+            save_dir: where checkpoints are; "" saves none.
+            average: goes with the model.
+            classes: of the data set; kept beside the weights and compared when they are loaded.
+            **checkpointables: whatever else has a state.
+        """
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.average = average
+        self.classes = classes
+        self._resuming = False  # take up a run: its last weights and its average
+        self._whole = False  # every weight must be there
 
     def save(self, name: str, *, tag: bool = True, **extra: Any) -> None:
         """Writes `<name>.pth`; a file is never seen half written.
@@ -51,7 +71,7 @@ class Checkpointer(DetectionCheckpointer):
         """
         if not self.save_dir or not self.save_to_disk:
             return
-        data: dict[str, Any] = {"model": self.model.state_dict()}
+        data: dict[str, Any] = {"model": self.model.state_dict(), "classes": self.classes}
         if self.average and self.average.started:
             data["training_model"] = data["model"]
             data["model"] = self.average.state_dict()
@@ -74,9 +94,26 @@ class Checkpointer(DetectionCheckpointer):
             return self.load(self.get_checkpoint_file())
         return self.load(path, checkpointables=[])
 
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Reads weights, and the state of what is in `checkpointables` (None: of everything)."""
+    def load(
+        self, path: str, checkpointables: list[str] | None = None, *, whole: bool = False
+    ) -> dict[str, Any]:
+        """Reads a checkpoint.
+
+        Args:
+            path: a file or an address; "" reads nothing.
+            checkpointables: whose state to take up; None goes on with the run that wrote the file,
+                [] takes its weights to predict with, or to start another run from.
+            whole: refuse weights that do not cover the model; a run that goes on needs them all.
+
+        Returns:
+            What else the file holds.
+
+        Raises:
+            WeightsError: the file is missing, unreadable or made for another model.
+        """
         check_weights_exist(path)
+        self._resuming = checkpointables is None
+        self._whole = whole or self._resuming
         try:
             return super().load(path, checkpointables=checkpointables)
         except OSError as error:
@@ -92,7 +129,7 @@ class Checkpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
             if filename.endswith(".pkl"):
-                return _read_zoo_pickle(filename)
+                return read_zoo_pickle(filename)
             return super()._load_file(filename)
         except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
             first = str(error).strip().split("\n")[0]
@@ -101,20 +138,44 @@ class Checkpointer(DetectionCheckpointer):
             ) from error
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
-        weights, average = checkpoint["model"], self.average
-        resumed = "training_model" in checkpoint and average is not None
-        if resumed:
+        scored = checkpoint["model"]
+        if self._resuming and "training_model" in checkpoint:
             checkpoint["model"] = checkpoint.pop("training_model")
+        self._check_classes(checkpoint.get("classes"))
         incompatible = super()._load_model(checkpoint)
-        missing = set(incompatible.missing_keys)
-        if weights and missing >= {name for name, _ in self.model.named_parameters()}:
+        self._check_fit(incompatible, sorted(scored))
+        if self._resuming and self.average and "average_count" in checkpoint:
+            self.average.load(scored, checkpoint["average_count"])
+        return incompatible
+
+    def _check_classes(self, found: Classes | None) -> None:
+        """Weights go with the names of their classes, not with the number of these."""
+        if found is None or self.classes is None or found == self.classes:
+            return
+        message = f"the weights were trained for {found}, the data set has {self.classes}"
+        if self._whole:
+            raise WeightsError(
+                f"{message}; name the classes alike and in one order (`things`, `stuff` in the"
+                " data set's spec), or train on this data set"
+            )
+        logger.warning("%s; what depends on the classes starts from the old ones", message)
+
+    def _check_fit(self, incompatible: Any, in_file: list[str]) -> None:
+        own = {name for name, _ in self.model.named_parameters()}
+        unfit = own & {*incompatible.missing_keys, *(k[0] for k in incompatible.incorrect_shapes)}
+        if in_file and unfit == own:
             raise WeightsError(
                 "none of the weights fits the model: they were made by another architecture;"
-                f" the file has e.g. {sorted(weights)[:2]}, the model {sorted(missing)[:2]}"
+                f" the file has e.g. {in_file[:2]}, the model {sorted(own)[:2]}"
             )
-        if resumed and average is not None:
-            average.load(weights, checkpoint["average_count"])
-        return incompatible
+        if unfit and self._whole:
+            raise WeightsError(
+                f"{len(unfit)} of the model's {len(own)} weights are missing in the file or of"
+                f" another shape there, e.g. {sorted(unfit)[:3]}: it was made for another config"
+                " or other classes; use the config of its training"
+            )
+        if unfit:
+            logger.info("%d of %d weights start anew", len(unfit), len(own))
 
 
 def check_weights_exist(path: str) -> None:
@@ -129,27 +190,43 @@ def check_weights_exist(path: str) -> None:
         raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
 
 
-def load_weights(model: nn.Module, path: str) -> int | None:
+def load_weights(model: nn.Module, path: str, classes: Classes | None = None) -> int | None:
     """Reads weights to predict with into a model.
+
+    Args:
+        model: of the config that the weights were trained with.
+        path: a file or an address.
+        classes: that the predictions will be given; see `class_names`.
 
     Returns:
         The iteration that they were saved at; None where the file does not say.
 
     Raises:
-        WeightsError: no file is named, or it is missing, unreadable or for another model.
+        WeightsError: no file is named, or it is missing, unreadable or for another model or other
+            classes.
     """
     if not path:
         raise WeightsError("no weights are named; set MODEL.WEIGHTS, or give --weights")
-    return Checkpointer(model).load(path, checkpointables=[]).get("iteration")
+    checkpointer = Checkpointer(model, classes=classes)
+    return checkpointer.load(path, checkpointables=[], whole=True).get("iteration")
 
 
-def describe_weights(path: Path, iteration: int | None) -> Weights:
-    """Which weights were scored, as results.json says it."""
+def class_names(cfg: CfgNode) -> Classes | None:
+    """The classes of a config's data sets; None where it names none."""
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    if not names:
+        return None
+    categories = dataset_info(names[0]).categories
+    return {"things": list(categories.things), "stuff": list(categories.stuff)}
+
+
+def describe_weights(path: str, iteration: int | None) -> Weights:
+    """Which weights were scored, as results.json says it; `path` may be an address."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open(PathManager.get_local_path(path), "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    return {"path": str(path), "sha256": digest.hexdigest(), "iteration": iteration}
+    return {"path": path, "sha256": digest.hexdigest(), "iteration": iteration}
 
 
 def _write_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
@@ -164,34 +241,3 @@ def _write_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of numpy arrays in plain containers and nothing else: no code can run."""
-
-    ALLOWED: ClassVar = {
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "scalar"),
-        ("_codecs", "encode"),
-        ("collections", "OrderedDict"),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
-        return super().find_class(module, name)
-
-
-def _read_zoo_pickle(filename: str) -> dict[str, Any]:
-    """Reads a `.pkl` of Detectron2's model zoo (or of Caffe2, which names weights otherwise)."""
-    with open(filename, "rb") as file:
-        data = _ArrayUnpickler(file, encoding="latin1").load()
-    if "model" in data and "__author__" in data:
-        return data
-    blobs = data.get("blobs", data)
-    weights = {key: value for key, value in blobs.items() if not key.endswith("_momentum")}
-    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -78,15 +79,15 @@ class EvaluationHook(HookBase):
         self.evaluate = evaluate
         self.checkpointer = checkpointer
         self.best_metric_name = best_metric_name
-        self.best: float | None = None
+        self.best: dict[str, Any] | None = None
 
     def before_train(self) -> None:
         """Takes over the best score of the run that is resumed."""
         path = Path(self.checkpointer.save_dir) / "model_best.pth"
         if self.trainer.start_iter > 0 and path.is_file():
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            self.best = saved["best"]["value"]
-            logger.info("best so far: %s %.2f", saved["best"]["metric"], self.best)
+            self.best = saved["best"]
+            logger.info("best so far: %s", self.best)
 
     def after_step(self) -> None:
         """Called by the trainer."""
@@ -120,10 +121,11 @@ class EvaluationHook(HookBase):
         if not results:
             return
         metric, value = best_metric(next(iter(results.values())), self.best_metric_name)
-        if value is None or (self.best is not None and value <= self.best):
+        # A run may be resumed with another metric: two metrics cannot be compared.
+        known = self.best if self.best and self.best["metric"] == metric else None
+        if value is None or (known and value <= known["value"]):
             return
-        self.best = value
         # After the last step the trainer has counted one further.
         iteration = min(self.trainer.iter, self.trainer.max_iter - 1)
-        best = {"metric": metric, "value": value, "iteration": iteration}
-        self.checkpointer.save("model_best", tag=False, best=best, iteration=iteration)
+        self.best = {"metric": metric, "value": value, "iteration": iteration}
+        self.checkpointer.save("model_best", tag=False, best=self.best, iteration=iteration)

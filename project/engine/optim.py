@@ -1,6 +1,7 @@
 """Optimizer, learning rate schedule and gradient clipping from a config."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
@@ -11,38 +12,39 @@ from fvcore.common.param_scheduler import (
     ConstantParamScheduler,
     CosineParamScheduler,
     ParamScheduler,
-    PolynomialDecayParamScheduler,
 )
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from project.errors import ConfigError, nearest
+from project.layers.blocks import check_choice
+
+Parameters = Iterable[nn.Parameter]
+
+# SOLVER.OPTIMIZER -> from SOLVER and groups of parameters.
+OPTIMIZERS: dict[str, Callable[[CfgNode, list], Optimizer]] = {
+    "SGD": lambda solver, params: torch.optim.SGD(
+        params,
+        lr=solver.BASE_LR,
+        momentum=solver.MOMENTUM,
+        nesterov=solver.NESTEROV,
+        weight_decay=solver.WEIGHT_DECAY,
+        fused=True,
+    ),
+    "AdamW": lambda solver, params: torch.optim.AdamW(
+        params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
+    ),
+}
 
 
-def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """SGD or AdamW, fused, with Detectron2's rules for the weight decay of norms and biases.
 
     Raises:
         ConfigError: SOLVER.OPTIMIZER is not known.
     """
     solver = cfg.SOLVER
-    factories: dict[str, Callable[[list], torch.optim.Optimizer]] = {
-        "SGD": lambda params: torch.optim.SGD(
-            params,
-            lr=solver.BASE_LR,
-            momentum=solver.MOMENTUM,
-            nesterov=solver.NESTEROV,
-            weight_decay=solver.WEIGHT_DECAY,
-            fused=True,
-        ),
-        "AdamW": lambda params: torch.optim.AdamW(
-            params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
-        ),
-    }
-    if solver.OPTIMIZER not in factories:
-        raise ConfigError(
-            f"SOLVER.OPTIMIZER {solver.OPTIMIZER!r} is not known."
-            f"{nearest(solver.OPTIMIZER, factories)}"
-        )
+    check_choice("SOLVER.OPTIMIZER", solver.OPTIMIZER, OPTIMIZERS)
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -50,31 +52,24 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
-    return factories[solver.OPTIMIZER](params)
+    return OPTIMIZERS[solver.OPTIMIZER](solver, params)
 
 
-def build_scheduler(
-    cfg: CfgNode, optimizer: torch.optim.Optimizer
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Warm-up, then steps, cosine or polynomial decay; the last two after a hold of DECAY_START.
+class PolynomialDecay(ParamScheduler):
+    """From 1 to `end`: end + (1 - end) * (1 - progress) ** power."""
 
-    Step schedules are Detectron2's own (SOLVER.STEPS, GAMMA).
-    """
+    def __init__(self, end: float, power: float) -> None:
+        self.end = end
+        self.power = power
+
+    def __call__(self, where: float) -> float:
+        """The factor at `where`, 0 to 1, of the decay."""
+        return self.end + (1 - self.end) * (1 - where) ** self.power
+
+
+def _decay(cfg: CfgNode, optimizer: Optimizer, decay: ParamScheduler) -> LRScheduler:
+    """Warm-up, a hold of DECAY_START, then `decay`."""
     solver = cfg.SOLVER
-    decays: dict[str, ParamScheduler] = {
-        "WarmupCosineLR": CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR),
-        "WarmupPolyLR": PolynomialDecayParamScheduler(1.0, solver.POLY_POWER),
-    }
-    decay = decays.get(solver.LR_SCHEDULER_NAME)
-    if decay is None:
-        try:
-            return build_lr_scheduler(cfg, optimizer)
-        except ValueError as error:
-            known = ["WarmupMultiStepLR", "WarmupStepWithFixedGammaLR", *decays]
-            raise ConfigError(
-                f"SOLVER.LR_SCHEDULER_NAME {solver.LR_SCHEDULER_NAME!r} is not known."
-                f"{nearest(solver.LR_SCHEDULER_NAME, known)}"
-            ) from error
     start = solver.DECAY_START
     if start > 0:
         decay = CompositeParamScheduler(
@@ -91,31 +86,62 @@ def build_scheduler(
     return LRMultiplier(optimizer, multiplier=warmed, max_iter=solver.MAX_ITER)
 
 
-def build_gradient_clipper(cfg: CfgNode) -> Callable[[Iterable[nn.Parameter]], object]:
+def _end(cfg: CfgNode) -> float:
+    """Last learning rate as a share of the first."""
+    return cfg.SOLVER.BASE_LR_END / cfg.SOLVER.BASE_LR
+
+
+# SOLVER.LR_SCHEDULER_NAME -> from a config and an optimizer; the first two are Detectron2's own.
+SCHEDULERS: dict[str, Callable[[CfgNode, Optimizer], LRScheduler]] = {
+    "WarmupMultiStepLR": build_lr_scheduler,
+    "WarmupStepWithFixedGammaLR": build_lr_scheduler,
+    "WarmupCosineLR": lambda cfg, optimizer: _decay(
+        cfg, optimizer, CosineParamScheduler(1.0, _end(cfg))
+    ),
+    "WarmupPolyLR": lambda cfg, optimizer: _decay(
+        cfg, optimizer, PolynomialDecay(_end(cfg), cfg.SOLVER.POLY_POWER)
+    ),
+}
+
+
+def build_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
+    """Warm-up, then steps, cosine or polynomial decay; the last two after a hold of DECAY_START.
+
+    Raises:
+        ConfigError: SOLVER.LR_SCHEDULER_NAME is not known.
+    """
+    name = cfg.SOLVER.LR_SCHEDULER_NAME
+    check_choice("SOLVER.LR_SCHEDULER_NAME", name, SCHEDULERS)
+    return SCHEDULERS[name](cfg, optimizer)
+
+
+def _clip_each_norm(clip: CfgNode, parameters: Parameters) -> None:
+    for parameter in parameters:
+        nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
+
+
+# SOLVER.CLIP_GRADIENTS.CLIP_TYPE -> clips in place, from SOLVER.CLIP_GRADIENTS and parameters.
+CLIPPERS: dict[str, Callable[[CfgNode, Parameters], object]] = {
+    "value": lambda clip, params: nn.utils.clip_grad_value_(params, clip.CLIP_VALUE),
+    "norm": _clip_each_norm,
+    "full_model": lambda clip, params: nn.utils.clip_grad_norm_(
+        params, clip.CLIP_VALUE, clip.NORM_TYPE
+    ),
+}
+
+
+def build_gradient_clipper(cfg: CfgNode) -> Callable[[Parameters], object]:
     """A function that clips the gradients of parameters in place, as SOLVER.CLIP_GRADIENTS says.
 
     CLIP_TYPE "value" bounds each number, "norm" each parameter's norm, "full_model" the norm of
     all gradients together. It runs on unscaled gradients; Detectron2 clips inside the optimizer,
     where a fused one still sees the scaled gradients of mixed precision.
+
+    Raises:
+        ConfigError: CLIP_TYPE is not known.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if not clip.ENABLED:
         return lambda parameters: None
-
-    def clip_each_norm(parameters: Iterable[nn.Parameter]) -> None:
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
-
-    clippers: dict[str, Callable[[Iterable[nn.Parameter]], object]] = {
-        "value": lambda params: nn.utils.clip_grad_value_(params, clip.CLIP_VALUE),
-        "norm": clip_each_norm,
-        "full_model": lambda params: nn.utils.clip_grad_norm_(
-            params, clip.CLIP_VALUE, clip.NORM_TYPE
-        ),
-    }
-    if clip.CLIP_TYPE not in clippers:
-        raise ConfigError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE {clip.CLIP_TYPE!r} is not known."
-            f"{nearest(clip.CLIP_TYPE, clippers)}"
-        )
-    return clippers[clip.CLIP_TYPE]
+    check_choice("SOLVER.CLIP_GRADIENTS.CLIP_TYPE", clip.CLIP_TYPE, CLIPPERS)
+    return partial(CLIPPERS[clip.CLIP_TYPE], clip)

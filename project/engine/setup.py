@@ -15,16 +15,27 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from project.config import load_config
+from project.data.architectures import model_parts
 from project.data.categories import Categories
-from project.data.register import choose_mask_format, dataset_info, register_dataset
+from project.data.register import (
+    choose_mask_format,
+    dataset_info,
+    dataset_records,
+    register_dataset,
+)
 from project.data.spec import read_spec
 from project.data.statistics import count_pixels
 from project.data.validate import check_dataset_quick
 from project.engine.checkpoint import check_weights_exist
-from project.errors import ConfigError, DatasetError
+from project.engine.choices import Purpose, check_choices
+from project.errors import ConfigError, DatasetError, nearest
 from project.modeling.sem_seg_loss import inverse_frequency_weights
 
 logger = logging.getLogger(__name__)
+
+_SPLITS = {"TRAIN": "train", "TEST": "val"}  # key of DATASETS -> split of the same use
+_GIVEN_DEVICE = "GIVEN_DEVICE"
+_LAST = "last_checkpoint"  # where Detectron2 keeps the name of the file that `--resume` reads
 
 
 def prepare_config(
@@ -32,7 +43,7 @@ def prepare_config(
     dataset: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
-    training: bool = False,
+    purpose: Purpose = "score",
 ) -> CfgNode:
     """Reads, completes and checks a config; nothing expensive happens before this has passed.
 
@@ -41,10 +52,11 @@ def prepare_config(
         dataset: a data set specification; its splits train and val take the place of the
             config's data sets.
         overrides: KEY VALUE KEY VALUE ...
-        training: also check and measure the training data.
+        purpose: "train" also checks and measures the training data, "score" needs test data,
+            "predict" nothing of a data set but its classes.
 
     Raises:
-        ConfigError: a wrong key, value or class count.
+        ConfigError: a wrong key, value or class count, or data that cannot teach the model.
         DatasetError: a data set that is unknown, missing or empty.
         WeightsError: MODEL.WEIGHTS names a local file that is not there.
     """
@@ -52,18 +64,18 @@ def prepare_config(
         chosen = ["DATASETS.SPECS", str(dataset), "DATASETS.TRAIN", "()", "DATASETS.TEST", "()"]
         overrides = [*chosen, *overrides]
     cfg = load_config(config_file, list(overrides))
+    # Not among the keys that a file may set; for the config that a run writes.
+    cfg.MODEL[_GIVEN_DEVICE] = cfg.MODEL.DEVICE
+    cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
+    check_choices(cfg, purpose)
     check_weights_exist(cfg.MODEL.WEIGHTS)
     _choose_datasets(cfg)
     register_datasets(cfg)
-    cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
-    names = [*(cfg.DATASETS.TRAIN if training else ()), *cfg.DATASETS.TEST]
-    if training and not cfg.DATASETS.TRAIN:
-        raise ConfigError(
-            "DATASETS.TRAIN is empty: give `--dataset SPEC.yaml`, or DATASETS.SPECS in the config"
-        )
-    for name in dict.fromkeys(names):
+    for name in _needed_datasets(cfg, purpose):
         check_dataset_quick(name)
-    fill_from_data(cfg, training=training)
+    if purpose == "train":
+        _check_taught(cfg)
+    fill_from_data(cfg, training=purpose == "train")
     cfg.freeze()
     return cfg
 
@@ -75,10 +87,25 @@ def register_datasets(cfg: CfgNode) -> None:
 
 
 def resolve_device(device: str) -> str:
-    """The device that "auto" stands for on this machine; any other name as it is."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """The device that "auto" stands for on this machine; any other name as it is.
+
+    Raises:
+        ConfigError: torch knows no such device, or has none here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        known = "known are auto, cpu, cuda and cuda:N"
+        raise ConfigError(f"MODEL.DEVICE {device!r} is not known; {known}") from error
+    count = torch.cuda.device_count()
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise ConfigError(
+            f"MODEL.DEVICE is {device}, but torch finds {count or 'no'} GPU{'s' * (count > 1)} on"
+            " this machine; set it to auto or cpu"
+        )
+    return device
 
 
 def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
@@ -88,18 +115,23 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
         ConfigError: a class count in the config disagrees with the data.
         DatasetError: the data sets have different classes.
     """
-    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    train, test = cfg.DATASETS.TRAIN, cfg.DATASETS.TEST
+    # The training data need not be there to score or to predict.
+    names = [*train, *test] if training else [*(test or train)]
     if not names:
         return
     categories = _agreed_categories(names)
-    _fill_count(cfg.MODEL.ROI_HEADS, "MODEL.ROI_HEADS", categories.things, names[0])
-    _fill_count(cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD", categories.semantic, names[0])
+    parts = model_parts(cfg)
+    if parts.instances:
+        _fill_count(cfg.MODEL.ROI_HEADS, "MODEL.ROI_HEADS", categories.things, names[0])
+    if parts.semantics:
+        _fill_count(cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD", categories.semantic, names[0])
     if cfg.INPUT.MASK_FORMAT == "auto":
         train = list(cfg.DATASETS.TRAIN) if training else []
         cfg.INPUT.MASK_FORMAT = choose_mask_format(train) if train else "bitmask"
     head = cfg.MODEL.SEM_SEG_HEAD
     uncounted = head.CLASS_WEIGHTING == "inverse_frequency" and not head.CLASS_WEIGHTS
-    if training and uncounted and cfg.MODEL.MASK_UNET.SEMANTICS:
+    if training and uncounted and parts.semantics:
         counts = np.sum([count_pixels(name) for name in cfg.DATASETS.TRAIN], axis=0)
         head.CLASS_WEIGHTS = [float(w) for w in inverse_frequency_weights(counts)]
 
@@ -123,13 +155,78 @@ def start_run(cfg: CfgNode) -> None:
         torch.get_num_threads(),
     )
     if comm.is_main_process():
-        (output_dir / "config.yaml").write_text(cfg.dump(), encoding="utf-8")
+        (output_dir / "config.yaml").write_text(portable(cfg).dump(), encoding="utf-8")
         logger.info("config: %s", os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
+
+
+def portable(cfg: CfgNode) -> CfgNode:
+    """A complete config as it is written: good from any folder, and "auto" for any device."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = cfg.MODEL.pop(_GIVEN_DEVICE, cfg.MODEL.DEVICE)
+    cfg.DATASETS.SPECS = [os.path.abspath(path) for path in cfg.DATASETS.SPECS]
+    return cfg
+
+
+def check_resumable(output_dir: str | Path) -> None:
+    """Checks that there is a run to go on with.
+
+    Raises:
+        ConfigError: the folder holds no last_checkpoint; names the nearest that do.
+    """
+    folder = Path(output_dir)
+    if not (folder / _LAST).is_file():
+        runs = [str(path.parent) for path in folder.parent.glob(f"*/{_LAST}")]
+        raise ConfigError(
+            f"--resume: OUTPUT_DIR {folder} holds no {_LAST}, so there is no run to go on with;"
+            f" leave --resume out to start one.{nearest(str(folder), runs)}"
+        )
+
+
+def _needed_datasets(cfg: CfgNode, purpose: Purpose) -> list[str]:
+    """The data sets whose images must be there, each once.
+
+    Raises:
+        ConfigError: there is nothing to train on, or to score on.
+    """
+    if purpose == "predict":
+        return []
+    key = "TRAIN" if purpose == "train" else "TEST"
+    if not cfg.DATASETS[key]:
+        raise ConfigError(
+            f"DATASETS.{key} is empty: give `--dataset SPEC.yaml` of a data set with the split"
+            f" {_SPLITS[key]}, or DATASETS.SPECS or DATASETS.{key} in the config"
+        )
+    trained = cfg.DATASETS.TRAIN if purpose == "train" else ()
+    return list(dict.fromkeys([*trained, *cfg.DATASETS.TEST]))
+
+
+def _check_taught(cfg: CfgNode) -> None:
+    """Checks that the training data has what the model is to learn.
+
+    Raises:
+        ConfigError: no countable class for instances, or objects without masks.
+    """
+    if not model_parts(cfg).instances:
+        return
+    for name in cfg.DATASETS.TRAIN:
+        if not dataset_info(name).categories.things:
+            raise ConfigError(
+                f"{name} has no countable classes, so no instances can be learnt from it; name"
+                " them under `things:` in its specification, or set MODEL.MASK_UNET.INSTANCES"
+                " False"
+            )
+        objects = (a for record in dataset_records(name) for a in record.get("annotations", ()))
+        if cfg.MODEL.MASK_ON and any("segmentation" not in annotation for annotation in objects):
+            raise ConfigError(
+                f"the objects of {name} have boxes and no segmentation, so no masks can be learnt"
+                " from them; set MODEL.MASK_ON False to learn boxes alone"
+            )
 
 
 def _choose_datasets(cfg: CfgNode) -> None:
     """Fills TRAIN and TEST, where they are empty, with the splits train and val of SPECS."""
-    for key, split in (("TRAIN", "train"), ("TEST", "val")):
+    for key, split in _SPLITS.items():
         if not cfg.DATASETS[key]:
             specs = [read_spec(path) for path in cfg.DATASETS.SPECS]
             cfg.DATASETS[key] = tuple(f"{s.name}_{split}" for s in specs if split in s.splits)

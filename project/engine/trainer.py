@@ -17,7 +17,7 @@ from torch import nn
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.data.mapper import SegmentationMapper
 from project.engine.averaging import WeightAverage
-from project.engine.checkpoint import Checkpointer
+from project.engine.checkpoint import Checkpointer, class_names
 from project.engine.evaluate import Evaluation, evaluate
 from project.engine.hooks import AveragingHook, EvaluationHook, StatisticsHook
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
@@ -25,6 +25,16 @@ from project.engine.step import TrainStep, amp_dtype
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
+
+
+def training_records(cfg: CfgNode, mapper: SegmentationMapper) -> list[dict[str, Any]]:
+    """The images of DATASETS.TRAIN that are trained on.
+
+    DATALOADER.FILTER_EMPTY_ANNOTATIONS leaves out images without objects only where nothing but
+    objects is taught: they still teach semantics.
+    """
+    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mapper.semantics
+    return get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
 
 
 class Trainer(DefaultTrainer):
@@ -61,7 +71,11 @@ class Trainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.average = WeightAverage.from_config(cfg, self.raw_model)
         self.checkpointer = Checkpointer(
-            self.raw_model, cfg.OUTPUT_DIR, average=self.average, trainer=weakref.proxy(self)
+            self.raw_model,
+            cfg.OUTPUT_DIR,
+            average=self.average,
+            classes=class_names(cfg),
+            trainer=weakref.proxy(self),
         )
         self.register_hooks(self.build_hooks())
 
@@ -137,9 +151,7 @@ class Trainer(DefaultTrainer):
     def build_train_loader(cls, cfg: CfgNode) -> Any:
         """Detectron2's training loader over `SegmentationMapper`."""
         mapper = SegmentationMapper(cfg, is_train=True)
-        # An image without objects still teaches semantics.
-        filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mapper.semantics
-        records = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
+        records = training_records(cfg, mapper)
         return build_detection_train_loader(cfg, mapper=mapper, dataset=records)
 
     @classmethod

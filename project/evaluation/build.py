@@ -4,25 +4,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluators
 from detectron2.utils import comm
 
+from project.data.architectures import model_parts
 from project.data.categories import Categories
 from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
 from project.evaluation.base import ImageEvaluator
+from project.evaluation.coco_backend import evaluate_coco
+from project.evaluation.confusion import semantic_scores
 from project.evaluation.instance import InstanceEvaluator
 from project.evaluation.panoptic import PanopticEvaluator
+from project.evaluation.panoptic_quality import panoptic_scores
 from project.evaluation.semantic import SemanticEvaluator
-
-# Outputs of Detectron2's own architectures; all others go by MODEL.MASK_UNET.
-_ARCHITECTURES = {
-    "GeneralizedRCNN": {"instances"},
-    "RetinaNet": {"instances"},
-    "FCOS": {"instances"},
-    "SemanticSegmentor": {"sem_seg"},
-}
 
 
 class Evaluators(DatasetEvaluators):
@@ -88,14 +85,29 @@ def build_evaluators(dataset_name: str, cfg: CfgNode) -> Evaluators:
 
 def model_outputs(cfg: CfgNode) -> list[str]:
     """Which of "instances", "sem_seg" and "panoptic_seg" a model of this config yields."""
-    parts = cfg.MODEL.MASK_UNET
-    joint = {
-        "instances": parts.INSTANCES,
-        "sem_seg": parts.SEMANTICS,
-        "panoptic_seg": parts.INSTANCES and parts.SEMANTICS and cfg.MODEL.MASK_ON,
+    parts = model_parts(cfg)
+    yields = {
+        "instances": parts.instances,
+        "sem_seg": parts.semantics,
+        "panoptic_seg": parts.instances and parts.semantics and cfg.MODEL.MASK_ON,
     }
-    outputs = _ARCHITECTURES.get(cfg.MODEL.META_ARCHITECTURE, {k for k, on in joint.items() if on})
-    return [output for output in _CHOICES if output in outputs]
+    return [output for output in _CHOICES if yields[output]]
+
+
+def metric_names(cfg: CfgNode) -> list[str]:
+    """Every "task/metric" that a model of this config is scored by.
+
+    Raises:
+        ConfigError: TEST.COCO_BACKEND or TEST.COCO_MAX_DETECTIONS cannot be used.
+    """
+    choices = [_CHOICES[output] for output in model_outputs(cfg)]
+    return [
+        f"{task}/{metric}"
+        for choice in choices
+        for task in choice.tasks(cfg)
+        for metric in choice.score_nothing(cfg)
+        if metric != "per_class"
+    ]
 
 
 def _no_things(categories: Categories, records: Sequence[Record]) -> str:
@@ -124,6 +136,11 @@ def _instance_evaluator(dataset_name: str, cfg: CfgNode) -> ImageEvaluator:
     )
 
 
+def _score_no_instances(cfg: CfgNode) -> Mapping[str, Any]:
+    nothing: dict[str, Any] = {"images": [], "categories": [], "annotations": []}
+    return evaluate_coco(nothing, [], "bbox", cfg.TEST.COCO_BACKEND, cfg.TEST.COCO_MAX_DETECTIONS)
+
+
 @dataclass(frozen=True)
 class _Choice:
     """How an output of the model is scored.
@@ -132,21 +149,27 @@ class _Choice:
         tasks: names in results.json.
         needs: each says what the data set lacks, or "".
         make: builds the evaluator.
+        score_nothing: scores of no image at all, whose keys are the metrics.
     """
 
     tasks: Callable[[CfgNode], tuple[str, ...]]
     needs: tuple[Callable[[Categories, Sequence[Record]], str], ...]
     make: Callable[[str, CfgNode], ImageEvaluator]
+    score_nothing: Callable[[CfgNode], Mapping[str, Any]]
 
 
 _CHOICES = {
-    "instances": _Choice(_instance_tasks, (_no_things,), _instance_evaluator),
+    "instances": _Choice(_instance_tasks, (_no_things,), _instance_evaluator, _score_no_instances),
     "sem_seg": _Choice(
-        lambda cfg: ("sem_seg",), (_no_pixels,), lambda name, cfg: SemanticEvaluator(name)
+        lambda cfg: ("sem_seg",),
+        (_no_pixels,),
+        lambda name, cfg: SemanticEvaluator(name),
+        lambda cfg: semantic_scores(np.zeros((0, 1)), ()),
     ),
     "panoptic_seg": _Choice(
         lambda cfg: ("panoptic_seg",),
         (_no_things, _no_pixels),
         lambda name, cfg: PanopticEvaluator(name),
+        lambda cfg: panoptic_scores(np.zeros((0, 4)), Categories((), ())),
     ),
 }

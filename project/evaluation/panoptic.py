@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from project.data.categories import Categories
 from project.data.files import some_of
 from project.data.labels import panoptic_truth
 from project.errors import PredictionsError
@@ -39,7 +38,7 @@ class PanopticEvaluator(ImageEvaluator):
         """
         for item, output in zip(inputs, outputs):
             ids, segments = output["panoptic_seg"]
-            classes = {s["id"]: _semantic_id(s, self.info.categories) for s in segments}
+            classes = {s["id"]: self.info.categories.semantic_of_segment(s) for s in segments}
             self.add(item["image_id"], ids.cpu().numpy(), classes, item.get("file_name", ""))
 
     def add(
@@ -94,11 +93,6 @@ class PanopticEvaluator(ImageEvaluator):
                 f" {some_of(absent, 20)}"
             )
         return [f"panoptic_seg: {note}" for note in notes]
-
-
-def _semantic_id(segment: Mapping[str, Any], categories: Categories) -> int:
-    category = int(segment["category_id"])
-    return categories.semantic_of_thing(category) if segment["isthing"] else category
 
 
 def _check_segments(drawn: set[int], classes: Mapping[int, int], source: str) -> None:

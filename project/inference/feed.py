@@ -10,6 +10,7 @@ from detectron2.data import get_detection_dataset_dicts
 
 from project.data.categories import Categories
 from project.data.mapper import SegmentationMapper
+from project.engine.trainer import training_records
 from project.inference.scenes import fed_scene
 from project.report.canvas import display_scale, scale_image, side_by_side, stack
 from project.report.captions import heading, legend
@@ -35,10 +36,10 @@ def fed_items(
     mapper = SegmentationMapper(
         **{**parts, "is_train": True, "augmentations": [] if raw else parts["augmentations"]}
     )
-    names = cfg.DATASETS.TRAIN if training else cfg.DATASETS.TEST
-    # As the trainer: an image without objects still teaches semantics.
-    filter_empty = training and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mapper.semantics
-    records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
+    if training:
+        records = training_records(cfg, mapper)
+    else:
+        records = get_detection_dataset_dicts(cfg.DATASETS.TEST, filter_empty=False)
     generator = np.random.default_rng(None if cfg.SEED < 0 else cfg.SEED)
     for index in generator.permutation(len(records))[:count]:
         yield mapper(records[index])

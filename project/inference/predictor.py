@@ -14,7 +14,7 @@ from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.data.augment import build_augmentations
-from project.engine.checkpoint import load_weights
+from project.engine.checkpoint import class_names, load_weights
 from project.errors import ConfigError
 
 
@@ -56,7 +56,7 @@ class Predictor:
         """
         if model is None:
             model = build_model(cfg)
-            load_weights(model, str(weights or cfg.MODEL.WEIGHTS))
+            load_weights(model, str(weights or cfg.MODEL.WEIGHTS), class_names(cfg))
         return {
             "model": model,
             "augmentations": build_augmentations(cfg, is_train=False),

@@ -74,9 +74,7 @@ def segments(ids: np.ndarray, found: list[dict[str, Any]], categories: Categorie
     return [
         Segment(
             id=segment["id"],
-            semantic_id=categories.semantic_of_thing(segment["category_id"])
-            if segment["isthing"]
-            else segment["category_id"],
+            semantic_id=categories.semantic_of_segment(segment),
             isthing=bool(segment["isthing"]),
             iscrowd=0,
             area=int((ids == segment["id"]).sum()),

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from project.layers.cpu import has_fast_bfloat16
+
 # Elements of the middle product that are held at once. More mean fewer calls, each of which may
 # wait for a thread on a busy machine, but more padding and misses of the cache: of 2**19 to 2**22,
 # from 4x4 to 64x64 cells, this was within a quarter of the quickest, on small maps within a tenth.
 BLOCK_ELEMENTS = 2**21
 
-# Other types are multiplied in float32. With less than AVX512 torch's bfloat16 product is a plain
-# loop: up to 5x slower than float32 where that was switched off.
+# Other types are multiplied in float32.
 PRODUCT_DTYPES = {torch.float32, torch.float64}
-if torch.backends.cpu.get_cpu_capability() == "AVX512":
+if has_fast_bfloat16():
     PRODUCT_DTYPES.add(torch.bfloat16)
 
 

@@ -16,18 +16,9 @@ from project.report.palette import class_colours
 from project.report.panels import classes_in, comparison
 from project.report.plots import Curve, curves
 from project.report.stylesheet import STYLE
-from project.report.tables import Scores, score_tables
+from project.report.tables import FIRST_SCORES, Scores, score_tables
 
 FILE_NAME = "report.html"
-# The scores that a reader looks for first: task, metric, what it is called.
-_HEADLINES = (
-    ("panoptic_seg", "PQ", "panoptic quality"),
-    ("segm", "AP", "mask AP"),
-    ("segm", "AP50", "mask AP50"),
-    ("bbox", "AP", "box AP"),
-    ("sem_seg", "mIoU", "mean IoU"),
-    ("sem_seg", "mDice", "mean Dice"),
-)
 
 
 def write_report(
@@ -68,13 +59,32 @@ def write_report(
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.json as Detectron2 writes it; none where there is no such file.
 
-    A last line that is cut off, as a killed run leaves it, is left out.
+    A last line that is cut off, as a killed run leaves it, is left out, and so is what a run that
+    began anew in the same folder, or went on from an earlier checkpoint, has made void.
     """
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return [json.loads(line) for line in whole.splitlines() if line.strip()]
+    return _of_last_run([json.loads(line) for line in whole.splitlines() if line.strip()])
+
+
+def _of_last_run(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the lines from the iteration on to which a later line falls back.
+
+    Lines of scores alone ("task/metric") are written with the next training step's, and behind it
+    although they are older: these say nothing of a new run.
+    """
+    kept: list[dict[str, Any]] = []
+    last = -1
+    for line in lines:
+        iteration = line.get("iteration", last)
+        if any("/" not in name for name in line if name != "iteration"):
+            if iteration <= last:
+                kept = [known for known in kept if known.get("iteration", -1) < iteration]
+            last = iteration
+        kept.append(line)
+    return kept
 
 
 def _document(title: str, body: str) -> str:
@@ -126,7 +136,7 @@ def _dataset(name: str, scores: Scores) -> str:
 
 def _cards(scores: Scores) -> str:
     cards = []
-    for task, metric, name in _HEADLINES:
+    for task, metric, name in FIRST_SCORES:
         value = (scores.get(task) or {}).get(metric)
         if value is not None:
             cards.append(

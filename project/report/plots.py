@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from project.report.tables import FIRST_SCORES
+
 Series = dict[str, np.ndarray]  # name -> (P, 2) iteration and value, iterations rising
 
 _WIDTH, _HEIGHT = 400, 250  # of the drawing, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 10, 40  # margins of the plotting area
 _MOST_LINES, _MOST_POINTS = 8, 300
-_SCORES = ("panoptic_seg/PQ", "segm/AP", "segm/AP50", "bbox/AP", "sem_seg/mIoU", "sem_seg/mDice")
+_SCORES = tuple(f"{task}/{metric}" for task, metric, _ in FIRST_SCORES)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from project.evaluation.results import HEADLINES
+
 Scores = Mapping[str, Any]  # of one data set: task -> {metric: value, "per_class": ...}
+
+# Of the headlines of results.json, what cards and curves show: task, metric, what it is called.
+FIRST_SCORES = (
+    ("panoptic_seg", "PQ", "panoptic quality"),
+    ("segm", "AP", "mask AP"),
+    ("segm", "AP50", "mask AP50"),
+    ("bbox", "AP", "box AP"),
+    ("sem_seg", "mIoU", "mean IoU"),
+    ("sem_seg", "mDice", "mean Dice"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,9 @@ class Group:
         return list(dict.fromkeys(task for _, task, _ in self.rows))
 
 
+# The rows add the suffixes of things and stuff.
+_QUALITIES = tuple(metric for metric in HEADLINES["panoptic_seg"] if "_" not in metric)
+
 GROUPS = (
     Group(
         "Panoptics",
@@ -39,15 +54,15 @@ GROUPS = (
             ("Things", "panoptic_seg", "_th"),
             ("Stuff", "panoptic_seg", "_st"),
         ),
-        ("PQ", "SQ", "RQ"),
-        ("PQ", "SQ", "RQ"),
+        _QUALITIES,
+        _QUALITIES,
         "SQ is the mean overlap (IoU) of the segments that are found; RQ says how well they are"
         " found, missed and invented ones counted against it. For a class, PQ = SQ × RQ / 100.",
     ),
     Group(
         "Instances",
         (("Masks", "segm", ""), ("Boxes", "bbox", "")),
-        ("AP", "AP50", "AP75", "APs", "APm", "APl"),
+        HEADLINES["segm"],
         ("AP", "AP50", "AP75"),
         "AP is the average precision over overlaps (IoU) of 0.50 to 0.95, AP50 and AP75 at one"
         " overlap; AR is the recall with so many detections. The letters s, m and l stand for"
@@ -56,7 +71,7 @@ GROUPS = (
     Group(
         "Semantics",
         (("All classes", "sem_seg", ""),),
-        ("mIoU", "mDice", "fwIoU", "mACC", "pACC"),
+        HEADLINES["sem_seg"],
         ("IoU", "Dice", "ACC"),
         "Of true and predicted pixels of a class, IoU is the overlap by the union, Dice twice the"
         " overlap by the sum, ACC the share of the true ones found; m: mean over classes, fw:"

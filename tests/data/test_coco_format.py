@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,48 @@ def test_a_missing_file_is_answered_with_the_nearest(tmp_path):
     spec = factories.make_coco(tmp_path)
     (tmp_path / "val.json").rename(tmp_path / "vall.json")
     with pytest.raises(DatasetError, match=r"splits.val.annotations: .* Did you mean vall\.json"):
+        dataset_info(register_dataset(spec)[1])
+
+
+@pytest.mark.parametrize(("absent", "present"), [("train", 1), ("val", 0)])
+def test_another_splits_file_is_not_needed(tmp_path, absent, present):
+    spec = factories.make_coco(tmp_path)
+    whole = dataset_info(register_dataset(spec)[present]).categories
+    (tmp_path / f"{absent}.json").unlink()
+    name = register_dataset(spec)[present]
+    assert dataset_info(name).categories == whole
+    assert len(dataset_records(name)) == 6
+
+
+@pytest.mark.parametrize(("absent", "told"), [("train", True), ("val", False)])
+def test_an_order_of_classes_that_is_not_known_is_told(tmp_path, caplog, absent, told):
+    spec = factories.make_coco(tmp_path)
+    (tmp_path / f"{absent}.json").unlink()
+    names = register_dataset(spec)
+    with caplog.at_level(logging.WARNING):
+        dataset_info(names[absent == "train"])
+    assert ("train.json does not exist, so the order of the classes" in caplog.text) == told
+    caplog.clear()
+    change_spec(spec, things=["disc", "square"], name="ordered")
+    with caplog.at_level(logging.WARNING):
+        dataset_info(register_dataset(spec)[absent == "train"])
+    assert not caplog.messages
+
+
+def test_classes_of_many_splits_need_one_reading_a_file(tmp_path, monkeypatch):
+    spec = factories.make_coco(tmp_path)
+    shutil.copy(tmp_path / "val.json", tmp_path / "test.json")
+    splits = yaml.safe_load(spec.read_text())["splits"]
+    change_spec(spec, splits={**splits, "test": {**splits["val"], "annotations": "test.json"}})
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or loads(text))
+    names = register_dataset(spec)
+    assert len({dataset_info(name).categories for name in names}) == 1
+    assert len(names) == len(parsed) == 3
+    dataset_records(names[-1])
+    change(spec, "val", categories=lambda cs: [*cs, {"id": 9, "name": "star"}])
+    with pytest.raises(DatasetError, match=r"val\.json has the classes star"):
         dataset_info(register_dataset(spec)[0])
 
 

@@ -1,5 +1,8 @@
 """Images upright and of 8 bits, whatever their files hold."""
 
+import logging
+from collections import Counter
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,3 +133,45 @@ def test_sizes_must_agree():
         check_size((2, 3), "a.png", (4, 3), "a.json")
     with pytest.raises(DatasetError, match="turned by 90 degrees"):
         check_size((2, 3), "a.png", (3, 2), "a.json")
+
+
+@pytest.mark.parametrize(("largest", "warned"), [(1, True), (4095, True), (4096, False)])
+def test_dark_16_bit_images_are_told_once(tmp_path, caplog, monkeypatch, largest, warned):
+    monkeypatch.setattr("detectron2.utils.logger._LOG_COUNTER", Counter())
+    for name in ("a.png", "b.png"):
+        values = np.array([[0, largest // 2, largest]], dtype=np.uint16)
+        Image.fromarray(values).save(tmp_path / name)
+        with caplog.at_level(logging.WARNING, logger="project.data.images"):
+            pixels = read_image(tmp_path / name, "RGB")
+        np.testing.assert_array_equal(pixels[0, :, 0], values[0] >> 8)
+    assert [str(tmp_path / "a.png") in message for message in caplog.messages] == [True] * warned
+    assert all(f"16-bit image is {largest}," in message for message in caplog.messages)
+
+
+def test_a_black_16_bit_image_is_just_black(tmp_path, caplog):
+    Image.fromarray(np.zeros((2, 2), dtype=np.uint16)).save(tmp_path / "a.png")
+    assert not read_image(tmp_path / "a.png", "RGB").any()
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])
+def test_files_of_several_frames_are_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for read in (lambda: read_image(path, "RGB"), lambda: image_size(path)):
+        with pytest.raises(DatasetError, match=rf"a\.{suffix}: .*found 2 frames.*a_%03d\.png"):
+            read()
+    frames[0].save(path, save_all=True)
+    assert read_image(path, "RGB").shape == PIXELS.shape
+
+
+def test_photographs_with_a_preview_are_one_image(tmp_path):
+    """Phones append previews and depth maps to their JPEG files."""
+    path = tmp_path / "a.jpg"
+    grey = Image.new("RGB", (16, 8), (90, 90, 90))
+    grey.save(path, format="MPO", save_all=True, append_images=[Image.new("RGB", (4, 2))])
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    assert abs(int(read_image(path, "RGB").mean()) - 90) < 3
+    assert image_size(path) == (8, 16)

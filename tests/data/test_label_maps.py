@@ -209,3 +209,12 @@ def test_what_is_written_is_read(tmp_path):
     image = Image.open(tmp_path / "a.png")
     assert image.mode == "P"
     assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) == 256
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif"])
+def test_stacks_of_label_maps_are_refused(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    frames = [palette_image(), Image.fromarray(IDS[::-1].copy())]
+    frames[0].save(path, save_all=True, append_images=[*frames[1:], palette_image()])
+    with pytest.raises(DatasetError, match=rf"a\.{suffix}: .*found 3 frames"):
+        read_label_map(path, INDICES)

@@ -13,7 +13,7 @@ import factories
 from project.config import get_project_config
 from project.data.augment import build_augmentations
 from project.data.labels import decode_mask, encode_mask, write_label_map
-from project.data.mapper import SegmentationMapper
+from project.data.mapper import SegmentationMapper, _bitmask_instances, _polygon_instances
 from project.data.register import dataset_info, dataset_records, register_dataset
 from project.errors import ConfigError, DatasetError
 
@@ -156,6 +156,71 @@ def test_objects_that_leave_the_image_are_dropped(tmp_path):
         assert len(nothing) == len(nothing.gt_masks) == len(nothing.gt_boxes) == 0
 
 
+def crop_both_ways(polygons: list[list[float]], crop: tuple[int, int, int, int]) -> list:
+    """(N, 4) boxes, N of 0 or 1, of one object in a cropped image: from polygons, from its mask."""
+    annotation = {"category_id": 0, "iscrowd": 0, "segmentation": polygons}
+    transforms = T.TransformList([T.CropTransform(*crop)])
+    shape = crop[3], crop[2]
+    mask = decode_mask(polygons, 120, 140)
+    instances = (
+        _polygon_instances([annotation], transforms, shape),
+        _bitmask_instances([annotation], [mask], transforms, shape),
+    )
+    return [found.gt_boxes.tensor.numpy() for found in instances]
+
+
+# A C that is open to the left; its right bar is 10 pixels wide, its arms 10 pixels high.
+OPEN_LEFT = [30, 20, 100, 20, 100, 110, 30, 110, 30, 100, 90, 100, 90, 30, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("polygons", "crop", "expected"),
+    [
+        # The bar is cut away: two arms are left, of which the crop sees one.
+        ([OPEN_LEFT], (20, 30, 60, 80), [10, 70, 60, 80]),
+        ([OPEN_LEFT], (20, 25, 60, 85), [10, 0, 60, 85]),
+        # A second part that lies along the border.
+        (
+            [[30, 60, 50, 60, 50, 70, 30, 70], [20, 20, 90, 20, 90, 40, 20, 40]],
+            (20, 40, 60, 50),
+            [10, 20, 30, 30],
+        ),
+        # ... or that only meets a corner from outside.
+        (
+            [[30, 60, 50, 60, 50, 70, 30, 70], [0, 0, 40, 0, 0, 60]],
+            (20, 40, 60, 50),
+            [10, 20, 30, 30],
+        ),
+    ],
+)
+def test_boxes_of_clipped_concave_polygons(polygons, crop, expected):
+    by_polygon, by_mask = crop_both_ways(polygons, crop)
+    np.testing.assert_array_equal(by_mask, [expected])
+    np.testing.assert_array_equal(by_polygon, by_mask)
+
+
+def test_boxes_of_cropped_random_polygons_equal_those_of_the_masks():
+    """To a pixel, which is what an outline that is not clipped may be between two centres."""
+    rng = np.random.default_rng(1)
+    angles = np.arange(12) * np.pi / 6
+    spokes = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    clipped = gone = 0
+    for _ in range(400):
+        star = (rng.uniform(10, 50, (12, 1)) * spokes + rng.uniform(40, 80, 2)).clip(0, [140, 120])
+        width, height = rng.integers(20, 60, 2).tolist()
+        x, y = int(rng.integers(0, 140 - width)), int(rng.integers(0, 120 - height))
+        by_polygon, by_mask = crop_both_ways([star.ravel().tolist()], (x, y, width, height))
+        gone += len(by_mask) == 0
+        # A corner of a few pixels may hold no pixel's centre when it is drawn anew.
+        if len(by_polygon) != len(by_mask):
+            (only,) = by_polygon if len(by_polygon) else by_mask
+            assert np.prod(only[2:] - only[:2]) <= 2
+            continue
+        np.testing.assert_allclose(by_polygon, by_mask, atol=1)
+        clipped += len(by_mask) and (by_mask[0] != [0, 0, width, height]).any()
+    assert gone > 5 and clipped > 100
+
+
 def test_equals_detectron2_without_crops(tmp_path):
     """Masks and classes as Detectron2's own mapper has them; boxes are tight about the masks."""
     name = register_dataset(factories.make_coco(tmp_path, segmentation="rle", holes=True))[0]
@@ -291,7 +356,6 @@ def test_mask_formats_that_do_not_fit(tmp_path):
         ("MaskUNet", (False, True), (False, True)),
         ("GeneralizedRCNN", (True, True), (True, False)),
         ("SemanticSegmentor", (True, True), (False, True)),
-        ("PanopticFPN", (False, False), (True, True)),
     ],
 )
 def test_from_config(tmp_path, architecture, parts, expected):

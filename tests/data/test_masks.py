@@ -5,7 +5,7 @@ import pycocotools.mask as mask_util
 import pytest
 from matplotlib.path import Path as Outline
 
-from project.data.masks import clip_polygon, compress, decode_mask, encode_mask
+from project.data.masks import clip_polygon, compress, decode_mask, encode_mask, visible_part
 from project.errors import DatasetError
 
 # numpy 2.4 warns of how pycocotools makes arrays.
@@ -154,3 +154,31 @@ def test_clipping_what_is_inside_or_outside():
     assert clip_polygon(square, 3, 3) is square
     assert clip_polygon(square + 5, 3, 3).shape == (0, 2)
     assert clip_polygon(np.zeros((0, 2)), 3, 3).shape == (0, 2)
+
+
+def test_visible_box_ignores_bridges_of_no_width():
+    """A C whose upper arm's edge lies on the border: clipping leaves a line along it."""
+    c = np.array([[10, 0], [80, 0], [80, 60], [10, 60], [10, 50], [70, 50], [70, 20], [10, 20]])
+    shifted = c - np.array([20.0, 20.0])
+    assert clip_polygon(shifted, 60, 40).min() == 0
+    points, box = visible_part(shifted, 60, 40)
+    np.testing.assert_array_equal(box, [0, 0, 60, 40])  # the right bar reaches the top
+    points, box = visible_part(shifted, 40, 40)
+    assert points[:, 1].min() == 0
+    np.testing.assert_array_equal(box, [0, 30, 40, 40])
+
+
+def test_visible_box_is_exact_where_nothing_is_clipped():
+    triangle = np.array([[1.25, 2.5], [4.75, 2.5], [3.0, 5.125]])
+    points, box = visible_part(triangle, 6, 6)
+    assert points is triangle
+    np.testing.assert_array_equal(box, [1.25, 2.5, 4.75, 5.125])
+
+
+@pytest.mark.parametrize(
+    "shift", [(6, 0), (0, 6), (-4, 0), (0, -4), (6, 6), (9, 0)], ids=lambda shift: f"{shift}"
+)
+def test_what_only_touches_the_border_is_not_visible(shift):
+    square = np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]])
+    assert visible_part(square, 6, 6) is not None
+    assert visible_part(square + shift, 6, 6) is None

@@ -23,7 +23,7 @@ def test_registration_touches_only_the_specification(tmp_path):
     path.write_text(yaml.safe_dump(spec, sort_keys=False))
     assert register_dataset(path) == ["later_train", "later_val", "later_test"]
     assert "later_test" in DatasetCatalog
-    with pytest.raises(DatasetError, match=r"train\.json does not exist"):
+    with pytest.raises(DatasetError, match=r"test\.json does not exist"):
         DatasetCatalog.get("later_test")
 
 

@@ -126,3 +126,65 @@ def test_weights_that_cannot_be_fetched_say_how_to_go_on(monkeypatch):
 def test_no_weights_named():
     with pytest.raises(WeightsError, match=r"MODEL\.WEIGHTS"):
         load_weights(nn.Linear(1, 1), "")
+
+
+def averaged(values: list[float], start_iter: int = 0) -> tuple[nn.Linear, WeightAverage]:
+    """A model that had these weights, and their plain mean."""
+    model = nn.Linear(1, 1)
+    average = WeightAverage(model, decay=0.0, start_iter=start_iter)
+    for iteration, value in enumerate(values):
+        nn.init.constant_(model.weight, value)
+        average.update(iteration)
+    return model, average
+
+
+def test_another_run_starts_from_averaged_weights_with_a_new_average(tmp_path):
+    model, average = averaged([1.0, 3.0])
+    Checkpointer(model, str(tmp_path), average=average).save("model_final", iteration=1)
+
+    other, new_average = averaged([], start_iter=1000)
+    checkpointer = Checkpointer(other, str(tmp_path / "other"), average=new_average)
+    checkpointer.resume_or_load(str(tmp_path / "model_final.pth"), resume=False)
+    assert other.weight.item() == 2.0
+    assert not new_average.started
+
+
+def test_run_resumed_without_averaging_goes_on_from_its_last_weights(tmp_path):
+    model, average = averaged([1.0, 3.0])
+    Checkpointer(model, str(tmp_path), average=average).save("model_final", iteration=1)
+    other = nn.Linear(1, 1)
+    Checkpointer(other, str(tmp_path)).resume_or_load("", resume=True)
+    assert other.weight.item() == 3.0
+
+
+class TwoLayers(nn.Module):
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(2, 2), nn.Linear(2, classes)
+
+
+def test_part_of_the_weights_is_enough_to_start_but_not_to_predict(tmp_path):
+    old, new = TwoLayers(classes=3), TwoLayers(classes=5)
+    Checkpointer(old, str(tmp_path)).save("old")
+    path = str(tmp_path / "old.pth")
+    with pytest.raises(WeightsError, match=r"2 of the model's 4 weights .*head"):
+        load_weights(new, path)
+    started = TwoLayers(classes=5)
+    Checkpointer(started).resume_or_load(path, resume=False)
+    assert torch.equal(started.body.weight, old.body.weight)
+
+
+CLASSES = {"things": ["fig", "date"], "stuff": ["background"]}
+SWAPPED = {"things": ["date", "fig"], "stuff": ["background"]}
+
+
+def test_weights_predict_only_the_classes_they_were_trained_for(tmp_path):
+    model = nn.Linear(1, 2)
+    Checkpointer(model, str(tmp_path), classes=CLASSES).save("model_final", iteration=1)
+    path = str(tmp_path / "model_final.pth")
+    assert load_weights(nn.Linear(1, 2), path, CLASSES) == 1
+    with pytest.raises(WeightsError, match=r"'date', 'fig'"):
+        load_weights(nn.Linear(1, 2), path, SWAPPED)
+    with pytest.raises(WeightsError, match=r"'date', 'fig'"):
+        Checkpointer(model, str(tmp_path), classes=SWAPPED).resume_or_load("", resume=True)
+    Checkpointer(model, classes=SWAPPED).resume_or_load(path, resume=False)

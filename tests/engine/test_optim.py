@@ -46,6 +46,15 @@ def test_polynomial_decay():
         assert found[i] == pytest.approx(0.4 * (1 - i / 100) ** 0.9)
 
 
+def test_polynomial_decay_ends_at_base_lr_end():
+    found = rates(
+        *("SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.WARMUP_ITERS", "0"),
+        *("SOLVER.POLY_POWER", "2.0", "SOLVER.BASE_LR_END", "0.1"),
+    )
+    for i in (0, 1, 50, 99):
+        assert found[i] == pytest.approx(0.1 + 0.3 * (1 - i / 100) ** 2)
+
+
 def test_steps():
     found = rates("SOLVER.STEPS", "(60, 80)", "SOLVER.WARMUP_ITERS", "0", "SOLVER.GAMMA", "0.5")
     assert (found[59], found[60], found[80]) == pytest.approx((0.4, 0.2, 0.1))

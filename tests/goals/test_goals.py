@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from tool_runner import REPOSITORY, run_process
 
 pytestmark = pytest.mark.slow

@@ -47,7 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     spec = factories.make_coco(root / "data", segmentation="mixed", holes=True, crowd=True)
     keys = {**TRAINING, "OUTPUT_DIR": str(root / "run")}
     words = [word for pair in keys.items() for word in pair]
-    cfg = prepare_config(TINY, spec, words, training=True)
+    cfg = prepare_config(TINY, spec, words, purpose="train")
     start_run(cfg)
     trainer = Trainer(cfg)
     trainer.train()

@@ -117,6 +117,21 @@ def test_semantics_alone(tmp_path):
     assert "sem_seg" in score_predictions(cfg.DATASETS.TEST[0], tmp_path / "out" / "label_maps")
 
 
+def test_the_data_itself_is_not_needed(trained, tmp_path, capsys):
+    spec = factories.make_label_map(tmp_path / "data", num_images=2)
+    alone = ["MODEL.MASK_UNET.INSTANCES", "False"]
+    cfg = prepare_config(TINY, spec, alone, purpose="predict")
+    Checkpointer(build_model(cfg), str(tmp_path)).save("random")
+    for folder in ("images", "labels"):
+        shutil.rmtree(tmp_path / "data" / folder)
+    words = ["--config-file", TINY, "--dataset", spec, "--weights", tmp_path / "random.pth"]
+    where = ["--input", images_of(trained) / "000.png", "--output", tmp_path / "out"]
+    argv = list(map(str, [*words, *where]))
+    assert load_tool("tools/predict.py").main([*argv, *alone]) == 0
+    assert (tmp_path / "out" / "label_maps" / "000.png").is_file()
+    assert "note: no image gets its id from" in capsys.readouterr().err
+
+
 def test_a_broken_image_is_named(trained, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"broken\.png"):

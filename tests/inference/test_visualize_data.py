@@ -18,7 +18,7 @@ WORDS = ["--config-file", str(TINY), "--dataset"]
 @pytest.mark.parametrize(("segmentation", "held"), [("polygon", "polygon"), ("rle", "bitmask")])
 def test_raw_items_are_the_truth(tmp_path, segmentation, held):
     spec = factories.make_coco(tmp_path, segmentation=segmentation)
-    cfg = prepare_config(TINY, spec, training=True)
+    cfg = prepare_config(TINY, spec, purpose="train")
     assert held == cfg.INPUT.MASK_FORMAT
     info = dataset_info(cfg.DATASETS.TRAIN[0])
     records = {r["image_id"]: r for r in dataset_records(info.name)}
@@ -37,7 +37,7 @@ def test_raw_items_are_the_truth(tmp_path, segmentation, held):
 
 def test_training_items_are_changed_and_test_items_resized(coco_spec):
     overrides = ["INPUT.MIN_SIZE_TRAIN", "[80]", "INPUT.MIN_SIZE_TEST", "96"]
-    cfg = prepare_config(TINY, coco_spec, overrides, training=True)
+    cfg = prepare_config(TINY, coco_spec, overrides, purpose="train")
     train, val, raw = (
         next(fed_items(cfg, split, 1, raw=raw))["image"].shape
         for split, raw in (("train", False), ("val", False), ("train", True))

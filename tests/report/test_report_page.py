@@ -1,6 +1,7 @@
 """report.html: whole, offline, escaped, and with every score or the reason why there is none."""
 
 import base64
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,10 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from detectron2.utils.events import EventStorage, JSONWriter
 
 from project.data.categories import Categories
 from project.report.example import Example, Objects, Panoptic, Scene
 from project.report.page import read_metrics, write_report
+from project.report.plots import read_series
 
 VOID = {"meta", "img", "input", "br", "hr", "wbr", "link"}
 REASON = "segm: APl and ARl are not defined: the truth has no large objects"
@@ -213,3 +216,55 @@ def test_metrics_of_a_killed_run_are_read_up_to_the_last_whole_line(tmp_path):
     assert read_metrics(path) == []
     path.write_text('{"iteration": 1, "lr": 0.5}\n{"iteration": 2, "l')
     assert read_metrics(path) == [{"iteration": 1, "lr": 0.5}]
+
+
+def metrics_file(folder: Path, *lines: dict) -> Path:
+    path = folder / "metrics.json"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_metrics_of_an_earlier_run_in_the_same_folder_are_left_out(tmp_path):
+    earlier = [{"iteration": i, "lr": 0.5, "loss_mask": 1.0, "segm/AP": 9.0} for i in (19, 39, 59)]
+    later = [{"iteration": i, "lr": 0.1} for i in (19, 39)]
+    assert read_metrics(metrics_file(tmp_path, *earlier, *later)) == later
+
+
+def test_metrics_of_a_resumed_run_go_on_from_its_checkpoint(tmp_path):
+    lines = [{"iteration": i, "lr": 0.5, "loss_cls": 1.0} for i in (9, 19, 29, 39)]
+    resumed = [{"iteration": i, "lr": 0.1} for i in (29, 39, 49)]
+    again = [{"iteration": 49, "lr": 0.2}]
+    found = read_metrics(metrics_file(tmp_path, *lines, *resumed, *again))
+    assert found == [*lines[:2], *resumed[:2], *again]
+
+
+def test_scores_written_behind_the_next_step_are_of_the_same_run(tmp_path):
+    """As Detectron2 writes them: the scores of step 49 with the losses of step 59."""
+    lines = [
+        {"iteration": 39, "lr": 0.5, "roi_head/num_fg_samples": 4.0},
+        {"iteration": 59, "lr": 0.4},
+        {"iteration": 49, "shapes_val/segm/AP": 10.0},
+        {"iteration": 79, "lr": 0.3},
+        {"iteration": 80, "shapes_val/segm/AP": 20.0},
+    ]
+    assert read_metrics(metrics_file(tmp_path, *lines)) == lines
+    anew = {"iteration": 45, "lr": 0.2}
+    assert read_metrics(metrics_file(tmp_path, *lines, anew)) == [lines[0], anew]
+
+
+def test_detectron2s_writer_is_understood(tmp_path):
+    """Two runs into one folder, the second shorter; scores every 5 steps, lines every 4."""
+    for steps, value in ((20, 1.0), (8, 2.0)):
+        with EventStorage() as storage:
+            writer = JSONWriter(str(tmp_path / "metrics.json"))
+            for step in range(steps):
+                storage.iter = step
+                storage.put_scalars(total_loss=value, lr=value)
+                if step % 5 == 4:
+                    storage.put_scalar("segm/AP", value, smoothing_hint=False)
+                if step % 4 == 3:
+                    writer.write()
+            writer.close()
+    series = read_series(read_metrics(tmp_path / "metrics.json"))
+    assert series["lr"].tolist() == [[3, 2], [7, 2]]
+    assert series["segm/AP"].tolist() == [[4, 2]]

@@ -30,16 +30,16 @@ _FLAT = "polygons of fewer than three points"
 
 
 def read_categories(spec: DatasetSpec, split: str) -> Categories:
-    """Classes of the annotation files, which all splits must agree on by name.
+    """Classes of the annotation files that are there, which must agree on them by name.
 
     Their order is that of `things:`, or of the ids in the first split. The dataset ids are those of
     `split`: the same class may have another number in another file.
 
     Raises:
-        DatasetError: a file is missing or wrong, a name stands twice, `things` names an unknown
-            class, or a split has other classes than the first.
+        DatasetError: the file of `split` is missing, a file is wrong, a name stands twice, `things`
+            names an unknown class, or a split has other classes than the first.
     """
-    ids = {name: category_ids(_annotation_path(spec, name)) for name in spec.splits}
+    ids = _ids_of_splits(spec, split)
     first = next(iter(ids))
     things = spec.things or tuple(sorted(ids[first], key=ids[first].__getitem__))
     for name, known in ids.items():
@@ -61,6 +61,25 @@ def read_categories(spec: DatasetSpec, split: str) -> Categories:
             " `things: [...]`, or name the pixels of no object otherwise, such as `stuff: [rest]`"
         )
     return Categories(things, stuff, tuple(ids[split][thing] for thing in things))
+
+
+def _ids_of_splits(spec: DatasetSpec, split: str) -> dict[str, dict[str, int]]:
+    """Split -> class name -> id, of all splits whose files are there; `split`'s own must be."""
+    own = _annotation_path(spec, split)
+    paths = {name: spec.resolve(name, "annotations") for name in spec.splits}
+    # The own file comes last: then it is still parsed when its records are read.
+    found = {n: category_ids(p) for n, p in paths.items() if n != split and p.exists()}
+    found[split] = category_ids(own)
+    first = next(iter(paths))
+    if first not in found and not spec.things:
+        logger.warning(
+            "%s: %s does not exist, so the order of the classes is that of %s; a model trained"
+            " elsewhere may have another, which `things: [...]` states for all",
+            spec.where,
+            paths[first],
+            next(paths[name].name for name in paths if name in found),
+        )
+    return {name: found[name] for name in paths if name in found}
 
 
 def read_records(spec: DatasetSpec, split: str, categories: Categories) -> list[Record]:

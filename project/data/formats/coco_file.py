@@ -22,17 +22,22 @@ def read_coco_file(path: Path) -> dict[str, list[Entry]]:
     Raises:
         DatasetError: it is no JSON, or lacks one of the lists.
     """
+    return _parse(path, _version(path))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes with the content of a file: its time in ns and its size."""
     if not path.is_file():
         raise DatasetError(f"{path}: expected a COCO json file, found a folder")
     status = path.stat()
-    return _parse(path, status.st_mtime_ns, status.st_size)
+    return status.st_mtime_ns, status.st_size
 
 
 # Two files, usually train and val: classes and records are read one after the other.
 @lru_cache(maxsize=2)
-def _parse(path: Path, mtime_ns: int, size: int) -> dict[str, list[Entry]]:
-    """Parses a file; time and size are there so that a changed file is parsed again."""
-    del mtime_ns, size
+def _parse(path: Path, version: tuple[int, int]) -> dict[str, list[Entry]]:
+    """Parses a file; the version is there so that a changed file is parsed again."""
+    del version
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -52,6 +57,13 @@ def category_ids(path: Path) -> dict[str, int]:
     Raises:
         DatasetError: there are none, one lacks name or id, or a name or an id stands twice.
     """
+    return dict(_category_ids(path, _version(path)))
+
+
+# Every split's classes are asked for with each split, the rest of the file only with its own.
+@lru_cache(maxsize=64)
+def _category_ids(path: Path, version: tuple[int, int]) -> dict[str, int]:
+    del version
     ids: dict[str, int] = {}
     for category in read_coco_file(path)["categories"]:
         name, number = str(category.get("name", "")), category.get("id")

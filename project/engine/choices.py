@@ -1,0 +1,72 @@
+"""Keys that would be found wrong late, or never: checked before anything is built."""
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any, Literal
+
+from detectron2.config import CfgNode
+
+from project.config import get_project_config
+from project.data.architectures import model_parts
+from project.data.categories import IGNORE_LABEL
+from project.engine.optim import CLIPPERS, OPTIMIZERS, SCHEDULERS
+from project.engine.step import DTYPE_NAMES, amp_dtype
+from project.errors import ConfigError
+from project.evaluation.build import metric_names
+from project.evaluation.coco_backend import BACKENDS
+from project.layers.blocks import check_choice
+
+Purpose = Literal["train", "score", "predict"]
+
+_KNOWN: dict[str, Iterable[str]] = {
+    "SOLVER.OPTIMIZER": OPTIMIZERS,
+    "SOLVER.LR_SCHEDULER_NAME": SCHEDULERS,
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": CLIPPERS,
+    "SOLVER.AMP.DTYPE": DTYPE_NAMES,
+    "TEST.COCO_BACKEND": BACKENDS,
+}
+# Keys of Detectron2 that nothing here reads -> what to do instead.
+_UNSUPPORTED = {
+    "TEST.AUG.ENABLED": "images are tested once, as they are; set INPUT.MIN_SIZE_TEST for the size",
+    "TEST.PRECISE_BN.ENABLED": "running statistics are used; SOLVER.EMA averages weights",
+    "TEST.EXPECTED_RESULTS": "compare the numbers of results.json where the run is started",
+    "VIS_PERIOD": "tools/visualize_data.py draws what is fed, and report.html what is found",
+    "MODEL.PANOPTIC_FPN.COMBINE.ENABLED": "parts that are both there are always merged; leave one"
+    " out with MODEL.MASK_UNET",
+    "MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT": "weigh with MODEL.SEM_SEG_HEAD.LOSS_WEIGHT",
+}
+
+
+def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
+    """Checks keys that hold names, numbers within limits, or what nothing here does.
+
+    Args:
+        cfg: MODEL.DEVICE must be resolved.
+        purpose: what the model is wanted for; what only others need is not asked for.
+
+    Raises:
+        ConfigError: the key, what it holds and what it may hold.
+    """
+    for key, known in _KNOWN.items():
+        check_choice(key, _value(cfg, key), known)
+    defaults = get_project_config()
+    for key, instead in _UNSUPPORTED.items():
+        if _value(cfg, key) != _value(defaults, key):
+            raise ConfigError(f"{key} {_value(cfg, key)} is not supported: {instead}")
+    if cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE != IGNORE_LABEL:
+        raise ConfigError(
+            f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE is {cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE}, but pixels"
+            f" to be ignored are always fed as {IGNORE_LABEL}; leave the key out, and name the"
+            " values that mark them in your label maps under `ignore:` in the data set"
+            " specification"
+        )
+    model_parts(cfg)
+    if purpose == "train":
+        amp_dtype(cfg)
+    if purpose != "predict":
+        metrics = ["auto", *metric_names(cfg)]
+        check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    return reduce(getattr, key.split("."), cfg)

@@ -1,0 +1,65 @@
+"""One training step against plain torch, and the number format that it runs in."""
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from project.config import load_config
+from project.engine.step import TrainStep, amp_dtype
+from project.errors import ConfigError
+
+
+class Probe(nn.Module):
+    """Its loss is the sum of a linear layer; remembers the layer's number format."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, data: torch.Tensor) -> dict[str, torch.Tensor]:
+        out = self.linear(data)
+        self.dtype = out.dtype
+        return {"loss": out.float().square().sum(), "other": out.float().sum()}
+
+
+def step_of(model: nn.Module, data: torch.Tensor, dtype: torch.dtype | None, clip: float) -> None:
+    step = TrainStep(
+        model,
+        [data],
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        device="cpu",
+        dtype=dtype,
+        clip=lambda parameters: nn.utils.clip_grad_norm_(parameters, clip),
+    )
+    with EventStorage():
+        step.iter = 0
+        step.run_step()
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_forward_runs_in_the_asked_format(dtype):
+    model = Probe()
+    step_of(model, torch.randn(3, 4), dtype, clip=1e9)
+    assert model.dtype == (dtype or torch.float32)
+    assert model.linear.weight.dtype == torch.float32
+
+
+def test_step_equals_plain_torch_with_clipping():
+    torch.manual_seed(0)
+    model, plain, data = Probe(), Probe(), torch.randn(3, 4)
+    plain.load_state_dict(model.state_dict())
+    step_of(model, data, None, clip=0.5)
+    sum(plain(data).values()).backward()
+    norm = nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+    assert norm > 0.5, "the case must clip"
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter -= 0.1 * parameter.grad
+    torch.testing.assert_close(model.state_dict(), plain.state_dict())
+
+
+def test_fp16_needs_a_gpu():
+    amp = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE", "fp16", "MODEL.DEVICE", "cpu"]
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        amp_dtype(load_config(None, amp))
