@@ -232,10 +232,13 @@ def _key_paths(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
 
 def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
     """Applies `KEY VALUE KEY VALUE ...` from a command line."""
+    for word in overrides[0::2]:
+        if word.startswith("-"):
+            raise ConfigError(f"command line: {word} is no config key; flags stand before all keys")
+        if "=" in word:
+            raise ConfigError(f"command line: {word}: write KEY VALUE, with a space between them")
     if len(overrides) % 2:
-        raise ConfigError(
-            f"command line: expected KEY VALUE pairs, found an odd number of words: {overrides}"
-        )
+        raise ConfigError(f"command line: the key {overrides[-1]} has no value")
     for full, value in zip(overrides[0::2], overrides[1::2]):
         node: Any = cfg
         *groups, name = full.split(".")

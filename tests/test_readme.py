@@ -32,10 +32,10 @@ for case in ("joint", "semantics"):
     with EventStorage():
         losses = model.train()([make_input(61, 75), make_input(56, 64, objects=0)])
     assert any(name.startswith("loss_sem_seg") for name in losses), losses
-    before = model.sem_seg_head.predictor.weight.clone()
+    before = next(model.sem_seg_head.parameters()).clone()
     sum(losses.values()).backward()
     optimizer.step()
-    assert not torch.equal(before, model.sem_seg_head.predictor.weight)
+    assert not torch.equal(before, next(model.sem_seg_head.parameters()))
     with torch.no_grad():
         (output,) = model.eval()([make_input(61, 75)])
     assert output["sem_seg"].shape == (NUM_STUFF + NUM_THINGS, 61, 75)

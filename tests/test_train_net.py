@@ -158,6 +158,9 @@ def test_torchrun_starts_the_same_script(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["SOLVER.WARMUP_ITERS", "4"], r"WARMUP_ITERS is 4 and SOLVER\.MAX_ITER 4"),
+        (["SOLVER.MAX_ITER=3"], "KEY VALUE, with a space"),
+        (["SOLVER.MAX_ITER"], r"SOLVER\.MAX_ITER has no value"),
         (["SOLVER.MAX_ITR", "3"], r"SOLVER\.MAX_ITR.*Did you mean SOLVER\.MAX_ITER"),
         (["MODEL.ROI_HEADS.NUM_CLASSES", "80"], r"NUM_CLASSES is 80.*2 classes \(square, disc\)"),
         (["MODEL.SEM_SEG_HEAD.NUM_CLASSES", "2"], r"NUM_CLASSES is 2.*3 classes"),

@@ -20,7 +20,9 @@ from project.cli import run_tool
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("run_dir", type=Path, metavar="RUN_DIR", help="OUTPUT_DIR of the run")

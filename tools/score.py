@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Scores predictions that were made anywhere; needs no image files and no model.
 
-    tools/score.py --dataset datasets/fruits.yaml --split val --predictions coco_results.json
+    tools/score.py --dataset datasets/fruits_nuts.yaml --split val --predictions coco_results.json
     tools/score.py --dataset D.yaml --split val --predictions label_maps/ --out results.json
     tools/score.py --dataset D.yaml --split val --predictions panoptic.json
 
@@ -21,7 +21,9 @@ from project.cli import run_tool
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--dataset", required=True, metavar="SPEC", help="data set specification")

@@ -61,22 +61,24 @@ class Checkpointer(DetectionCheckpointer):
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
 
-    def save(self, name: str, *, tag: bool = True, **extra: Any) -> None:
+    def save(self, name: str, *, tag: bool = True, state: bool = True, **extra: Any) -> None:
         """Writes `<name>.pth`; a file is never seen half written.
 
         Args:
             name: file name without its ending.
             tag: make it the one that `--resume` goes on from.
+            state: with what a run needs to go on; without it only the weights to predict with.
             extra: further tensors and plain values to keep.
         """
         if not self.save_dir or not self.save_to_disk:
             return
         data: dict[str, Any] = {"model": self.model.state_dict(), "classes": self.classes}
         if self.average and self.average.started:
-            data["training_model"] = data["model"]
-            data["model"] = self.average.state_dict()
-            data["average_count"] = self.average.count
-        data.update({key: part.state_dict() for key, part in self.checkpointables.items()})
+            last, data["model"] = data["model"], self.average.state_dict()
+            if state:
+                data.update(training_model=last, average_count=self.average.count)
+        if state:
+            data.update({key: part.state_dict() for key, part in self.checkpointables.items()})
         data.update(extra)
         path = os.path.join(self.save_dir, f"{name}.pth")
         self.logger.info("Saving checkpoint to %s", path)
@@ -206,7 +208,7 @@ def load_weights(model: nn.Module, path: str, classes: Classes | None = None) ->
             classes.
     """
     if not path:
-        raise WeightsError("no weights are named; set MODEL.WEIGHTS, or give --weights")
+        raise WeightsError("no weights are named; write MODEL.WEIGHTS and a file after the flags")
     checkpointer = Checkpointer(model, classes=classes)
     return checkpointer.load(path, checkpointables=[], whole=True).get("iteration")
 

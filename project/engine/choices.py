@@ -63,9 +63,19 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
     model_parts(cfg)
     if purpose == "train":
         amp_dtype(cfg)
+        _check_warmup(cfg.SOLVER)
     if purpose != "predict":
         metrics = ["auto", *metric_names(cfg)]
         check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
+
+
+def _check_warmup(solver: CfgNode) -> None:
+    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+        raise ConfigError(
+            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS} and SOLVER.MAX_ITER {solver.MAX_ITER}:"
+            " the learning rate would never leave its warm-up; write also SOLVER.WARMUP_ITERS"
+            f" {solver.MAX_ITER // 20}"
+        )
 
 
 def _value(cfg: CfgNode, key: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from torch import nn
 
@@ -27,6 +28,19 @@ class AveragingHook(HookBase):
     def after_step(self) -> None:
         """Called by the trainer."""
         self.average.update(self.trainer.iter)
+
+
+class ProgressWriter(PeriodicWriter):
+    """Detectron2's, with one line more: soon after the start, when the first times are known."""
+
+    EARLY = 5  # iterations; Detectron2 measures no time before
+
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        if self.trainer.iter + 1 == self.trainer.start_iter + self.EARLY < self._period:
+            for writer in self._writers:
+                writer.write()
+        super().after_step()
 
 
 class StatisticsHook(HookBase):
@@ -128,4 +142,6 @@ class EvaluationHook(HookBase):
         # After the last step the trainer has counted one further.
         iteration = min(self.trainer.iter, self.trainer.max_iter - 1)
         self.best = {"metric": metric, "value": value, "iteration": iteration}
-        self.checkpointer.save("model_best", tag=False, best=self.best, iteration=iteration)
+        self.checkpointer.save(
+            "model_best", tag=False, state=False, best=self.best, iteration=iteration
+        )

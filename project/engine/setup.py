@@ -69,6 +69,7 @@ def prepare_config(
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
     check_choices(cfg, purpose)
     check_weights_exist(cfg.MODEL.WEIGHTS)
+    cfg.DATASETS.SPECS = [_find_spec(path) for path in cfg.DATASETS.SPECS]
     _choose_datasets(cfg)
     register_datasets(cfg)
     for name in _needed_datasets(cfg, purpose):
@@ -222,6 +223,12 @@ def _check_taught(cfg: CfgNode) -> None:
                 f"the objects of {name} have boxes and no segmentation, so no masks can be learnt"
                 " from them; set MODEL.MASK_ON False to learn boxes alone"
             )
+
+
+def _find_spec(path: str) -> str:
+    """A path from the working folder or, as the configs that we ship have it, from our own."""
+    ours = Path(__file__).resolve().parents[2] / path
+    return str(ours) if not Path(path).is_file() and ours.is_file() else path
 
 
 def _choose_datasets(cfg: CfgNode) -> None:

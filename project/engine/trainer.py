@@ -19,7 +19,7 @@ from project.data.mapper import SegmentationMapper
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, class_names
 from project.engine.evaluate import Evaluation, evaluate
-from project.engine.hooks import AveragingHook, EvaluationHook, StatisticsHook
+from project.engine.hooks import AveragingHook, EvaluationHook, ProgressWriter, StatisticsHook
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
 from project.engine.step import TrainStep, amp_dtype
 from project.evaluation.results import DatasetResults
@@ -102,7 +102,7 @@ class Trainer(DefaultTrainer):
             )
         )
         if comm.is_main_process():
-            chain.append(hooks.PeriodicWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
+            chain.append(ProgressWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
         return chain
 
     def train(self) -> None:

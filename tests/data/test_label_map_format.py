@@ -213,3 +213,13 @@ def test_real_microscopy(shared_data, registered, monkeypatch):
     stored = np.asarray(Image.open(record["sem_seg_file_name"]))
     assert set(np.unique(stored)) == {0, 255}
     np.testing.assert_array_equal(ids, stored == 255)
+
+
+def test_empty_image_folder_is_named(tmp_path):
+    spec = factories.make_label_map(tmp_path / "data")
+    folder = tmp_path / "data" / "images" / "val"
+    assert list(folder.iterdir())
+    for image in folder.iterdir():
+        image.unlink()
+    with pytest.raises(DatasetError, match="there are no images in"):
+        dataset_records(next(name for name in register_dataset(spec) if name.endswith("_val")))

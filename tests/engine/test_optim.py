@@ -60,13 +60,6 @@ def test_steps():
     assert (found[59], found[60], found[80]) == pytest.approx((0.4, 0.2, 0.1))
 
 
-def test_warmup_longer_than_the_run_is_cut():
-    found = rates(
-        *("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.WARMUP_ITERS", "1000"), max_iter=20
-    )
-    assert max(found) < 0.4
-
-
 @pytest.mark.parametrize(
     ("key", "value", "suggestion"),
     [

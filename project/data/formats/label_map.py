@@ -93,6 +93,8 @@ def _image_files(spec: DatasetSpec, split: str, labels: dict[str, Path]) -> dict
         logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
         return {stem: folder / path.name for stem, path in labels.items()}
     images = files_by_stem(folder)
+    if not images:
+        raise DatasetError(f"{spec.where}: splits.{split}.images: there are no images in {folder}")
     for have, other, what in ((images, labels, "label map"), (labels, images, "image")):
         lonely = [str(path) for stem, path in have.items() if stem not in other]
         if lonely:
