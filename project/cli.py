@@ -1,5 +1,6 @@
 """What every command line tool shares; imports nothing heavy, so that `--help` is quick."""
 
+import argparse
 import logging
 import sys
 import warnings
@@ -7,6 +8,15 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from project.errors import UserError
+
+
+def new_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the tool's own docstring as it stands and takes no shortened flags."""
+    return argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def run_tool(main: Callable[[], int]) -> NoReturn:

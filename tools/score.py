@@ -15,16 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from project.cli import run_tool
+from project.cli import new_parser, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(__doc__)
     add = parser.add_argument
     add("--dataset", required=True, metavar="SPEC", help="data set specification")
     add("--split", required=True, help="of the data set, e.g. val")

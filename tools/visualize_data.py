@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from project.cli import run_tool
+from project.cli import new_parser, run_tool
 
 if TYPE_CHECKING:
     from project.engine.choices import Purpose
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = new_parser(__doc__)
     add = parser.add_argument
     add("--config-file", required=True, metavar="FILE", help="a config of configs/, or your own")
     add("--dataset", metavar="SPEC", help="data set specification, in place of the config's")
