@@ -13,6 +13,8 @@ REQUIRES = [
     "pycocotools>=2.0.8",
     "faster-coco-eval>=1.6.5",
     "opencv-python-headless>=4.10",
+    "imagehash>=4.3",  # near duplicates between splits
+    "tifffile>=2025.5",  # images of more than four channels
     "matplotlib>=3.8",
     "fvcore>=0.1.5.post20221221",
     "iopath>=0.1.9",
@@ -29,7 +31,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "demo": ["scikit-learn>=1.5"],  # the handwritten digits of the built-in data set
-    "dev": ["mypy>=1.11", "pytest>=8", "ruff>=0.9"],
+    "dev": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

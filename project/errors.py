@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class UserError(ValueError):
@@ -13,7 +14,13 @@ class ConfigError(UserError):
 
 
 class DatasetError(UserError):
-    """A data set specification, an annotation file, an image or a label that cannot be used."""
+    """A data set specification, an annotation file, an image or a label that cannot be used.
+
+    Attributes:
+        problem: a `project.data.problems.Problem` where a check knows what is wrong, else None.
+    """
+
+    problem: Any = None
 
 
 class WeightsError(UserError):

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_util
 
+from project.data.images import check_size
+from project.data.panoptic_png import read_segment_ids
 from project.errors import DatasetError
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -23,7 +25,8 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarr
 
     Args:
         segmentation: list of polygons `[x0, y0, x1, y1, ...]`, whose union is the mask, or an RLE
-            `{"size": [height, width], "counts": ...}`, compressed (str, bytes) or not (list).
+            `{"size": [height, width], "counts": ...}`, compressed (str, bytes) or not (list), or a
+            segment of a panoptic PNG, `{"size": ..., "png": path, "id": number}`.
         height: of the image, pixels.
         width: of the image, pixels.
 
@@ -33,6 +36,8 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarr
     Raises:
         DatasetError: see `check_segmentation`.
     """
+    if isinstance(segmentation, dict) and "png" in segmentation:
+        return _segment(segmentation, height, width)
     if isinstance(segmentation, dict):
         counts = _run_lengths(segmentation, height, width)
         columns = np.repeat((np.arange(len(counts)) & 1).astype(np.uint8), counts)
@@ -49,13 +54,13 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
 
 
 def compress(segmentation: Segmentation, height: int, width: int) -> Segmentation:
-    """The same mask, with an uncompressed RLE compressed; checks what it gets.
+    """The same mask, as polygons or a compressed RLE; checks what it gets.
 
     Raises:
         DatasetError: see `check_segmentation`.
     """
     check_segmentation(segmentation, height, width)
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+    if isinstance(segmentation, dict) and not isinstance(segmentation.get("counts"), (str, bytes)):
         return encode_mask(decode_mask(segmentation, height, width))
     return segmentation
 
@@ -67,7 +72,9 @@ def check_segmentation(segmentation: Segmentation, height: int, width: int) -> N
         DatasetError: numbers that are not finite or far outside of the image, an RLE of another
             size or damaged, another type.
     """
-    if isinstance(segmentation, dict):
+    if isinstance(segmentation, dict) and "png" in segmentation:
+        _segment(segmentation, height, width)
+    elif isinstance(segmentation, dict):
         _run_lengths(segmentation, height, width)
     else:
         check_polygons(segmentation, height, width)
@@ -160,6 +167,13 @@ def _rasterise(polygons: list[list[float]], height: int, width: int) -> np.ndarr
         return np.zeros((height, width), dtype=bool)
     parts = mask_util.frPyObjects(polygons, height, width)
     return decode_mask(mask_util.merge(parts), height, width)
+
+
+def _segment(segmentation: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """(H, W) bool pixels of a segment of a panoptic PNG."""
+    ids = read_segment_ids(segmentation["png"])
+    check_size(ids.shape[:2], segmentation["png"], (height, width), "its annotation")
+    return ids == segmentation["id"]
 
 
 def _run_lengths(rle: dict[str, Any], height: int, width: int) -> np.ndarray:

@@ -14,8 +14,10 @@ class Annotation(TypedDict, total=False):
         bbox: four numbers, as `bbox_mode` says (formats give XYWH_ABS), pixels.
         bbox_mode: a `detectron2.structures.BoxMode`.
         category_id: thing id, 0..T-1.
-        segmentation: list of polygons `[x0, y0, x1, y1, ...]`, or an RLE
-            `{"size": [h, w], "counts": bytes | str | list of int}`; absent where only boxes exist.
+        segmentation: list of polygons `[x0, y0, x1, y1, ...]`; or an RLE
+            `{"size": [h, w], "counts": bytes | str}`; or a segment of a panoptic PNG, decoded when
+            it is asked for, `{"size": [h, w], "png": absolute path, "id": int}`; absent where only
+            boxes exist.
         iscrowd: 1 for a region of many objects that is neither taught nor counted.
         area: pixels, as the file says; absent where it says nothing.
     """
@@ -29,6 +31,20 @@ class Annotation(TypedDict, total=False):
     area: float
 
 
+class SegmentInfo(TypedDict):
+    """One segment of a panoptic PNG.
+
+    Keys:
+        id: the number in the PNG, R + 256 G + 65536 B.
+        semantic_id: its class.
+        iscrowd: 1 for a region of many objects.
+    """
+
+    id: int
+    semantic_id: int
+    iscrowd: int
+
+
 class Record(TypedDict, total=False):
     """One image.
 
@@ -40,6 +56,8 @@ class Record(TypedDict, total=False):
         annotations: list of `Annotation`; absent where the format holds no objects.
         sem_seg_file_name: absolute path of the label map; absent where there is none, and then
             the semantic truth is derived from the annotations.
+        pan_seg_file_name: absolute path of the panoptic PNG; absent where there is none.
+        segments_info: every segment of that PNG, with `id`, `semantic_id` and `iscrowd`.
     """
 
     dataset: str
@@ -49,3 +67,5 @@ class Record(TypedDict, total=False):
     width: int
     annotations: list[Annotation]
     sem_seg_file_name: str
+    pan_seg_file_name: str
+    segments_info: list[SegmentInfo]

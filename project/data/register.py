@@ -2,47 +2,28 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from project.data.categories import IGNORE_LABEL, Categories
-from project.data.formats import FORMATS
-from project.data.labels import LabelEncoding, label_encoding
+from project.data.categories import IGNORE_LABEL
+from project.data.dataset import DatasetInfo, check_format, read_info, read_records
+from project.data.problems import Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec, parse_spec, read_spec
 from project.errors import DatasetError, nearest
 
+__all__ = [
+    "DatasetInfo",
+    "choose_mask_format",
+    "dataset_info",
+    "dataset_records",
+    "register_dataset",
+    "unregister_dataset",
+]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a registered data set besides its images.
-
-    Attributes:
-        name: as registered, such as fruits_val.
-        spec: its specification.
-        split: its split.
-        categories: its classes; names and order are those of all splits, `thing_dataset_ids` are
-            what this split's own annotation file calls them, so predictions made for this split
-            carry them too.
-        encoding: of its label maps; None where it has none.
-    """
-
-    name: str
-    spec: DatasetSpec
-    split: str
-    categories: Categories
-    encoding: LabelEncoding | None
-
-    def truth_file(self, record: Record) -> Path:
-        """The annotation file, or the label map of one image: what states the image's size."""
-        if "annotations" in self.spec.splits[self.split]:
-            return self.spec.resolve(self.split, "annotations")
-        return Path(record["sem_seg_file_name"])
 
 
 _registered: dict[str, tuple[DatasetSpec, str]] = {}
@@ -72,7 +53,7 @@ def register_dataset(source: DatasetSpec | str | Path | None = None, **fields: A
         spec = read_spec(source)
     else:
         spec = source or parse_spec(fields)
-    _check_format(spec)
+    check_format(spec)
     names = {f"{spec.name}_{split}": split for split in spec.splits}
     for name in names:
         taken = _registered.get(name, (None,))[0]
@@ -108,14 +89,11 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     if name not in _infos:
         spec, split = _find(name)
-        categories = FORMATS[spec.format].read_categories(spec, split)
-        has_labels = "labels" in spec.splits[split]
-        encoding = label_encoding(spec, categories) if has_labels else None
-        _infos[name] = DatasetInfo(name, spec, split, categories, encoding)
+        _infos[name] = info = read_info(spec, split)
         MetadataCatalog.get(name).set(
-            thing_classes=list(categories.things),
-            stuff_classes=list(categories.semantic),
-            thing_dataset_id_to_contiguous_id=categories.dataset_to_thing,
+            thing_classes=list(info.categories.things),
+            stuff_classes=list(info.categories.semantic),
+            thing_dataset_id_to_contiguous_id=info.categories.dataset_to_thing,
             ignore_label=IGNORE_LABEL,
             evaluator_type="maskunet",
         )
@@ -129,11 +107,9 @@ def dataset_records(name: str) -> list[Record]:
         DatasetError: the name is unknown, or its files are wrong.
     """
     if name not in _records:
-        info = dataset_info(name)
-        records = FORMATS[info.spec.format].read_records(info.spec, info.split, info.categories)
-        for record in records:
-            record["dataset"] = name
-        _records[name] = records
+        problems = Problems(strict=True)
+        _records[name] = read_records(dataset_info(name), problems)
+        problems.log_warnings(name)
     return _records[name]
 
 
@@ -164,24 +140,3 @@ def _find(name: str) -> tuple[DatasetSpec, str]:
         hint = nearest(name, _registered) or " None is; give a specification file (--dataset)."
         raise DatasetError(f"there is no registered data set '{name}'.{hint}")
     return _registered[name]
-
-
-def _check_format(spec: DatasetSpec) -> None:
-    """Checks the keys of a specification that depend on its format."""
-    if spec.format not in FORMATS:
-        raise DatasetError(
-            f"{spec.where}: unknown format '{spec.format}'.{nearest(spec.format, FORMATS)}"
-        )
-    expected = FORMATS[spec.format]
-    for key in ("things", "stuff", "classes", "ignore", "instances"):
-        if getattr(spec, key) and key not in expected.fields:
-            raise DatasetError(f"{spec.where}: the format {spec.format} has no use for `{key}:`")
-    known = (*expected.required, *expected.optional)
-    for split, paths in spec.splits.items():
-        for key in paths:
-            if key not in known:
-                raise DatasetError(
-                    f"{spec.where}: splits.{split}: there is no key '{key}'.{nearest(key, known)}"
-                )
-        for key in expected.required:
-            spec.resolve(split, key)

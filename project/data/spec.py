@@ -14,7 +14,12 @@ LabelValue = int | str  # a number in a label file, or a colour "#RRGGBB"
 
 MAX_LABEL_NUMBER = 2**16 - 1
 INSTANCE_SOURCES = ("connected_components",)
-_KEYS = ("name", "format", "root", "things", "stuff", "classes", "ignore", "instances", "splits")
+EXIF_MODES = ("auto", "apply", "ignore")
+DEFAULT_MAX_PIXELS = 50_000_000  # 50 megapixels; decoded, 150 MB
+_KEYS = (
+    *("name", "format", "root", "things", "stuff", "classes", "ignore", "instances", "splits"),
+    *("exif", "groups", "max_pixels"),
+)
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -34,6 +39,11 @@ class DatasetSpec:
         classes: class -> values in the label files; None where the format knows.
         ignore: values of pixels in the label files that neither teach nor count.
         instances: where objects come from if the format has none, one of `INSTANCE_SOURCES`.
+        exif: one of `EXIF_MODES`: "apply" turns images as their EXIF orientation says, "ignore"
+            takes them as stored, "auto" takes what agrees with the size that annotations state.
+        groups: regular expression on an image's path relative to its folder; images of which it
+            finds the same text (its first group, if it has one) belong together in one split.
+        max_pixels: images of more are refused before they are decoded.
     """
 
     name: str
@@ -46,6 +56,9 @@ class DatasetSpec:
     classes: dict[str, list[LabelValue]] | None = field(default=None)
     ignore: tuple[LabelValue, ...] = ()
     instances: str | None = None
+    exif: str = "auto"
+    groups: str | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
     @property
     def where(self) -> str:
@@ -118,7 +131,32 @@ def parse_spec(fields: Mapping[str, Any], path: Path | None = None) -> DatasetSp
         classes=_classes(fields.get("classes"), f"{where}: classes"),
         ignore=tuple(_values(fields.get("ignore", []), f"{where}: ignore")),
         instances=instances,
+        exif=_exif(fields.get("exif", "auto"), f"{where}: exif"),
+        groups=_groups(fields.get("groups"), f"{where}: groups"),
+        max_pixels=_max_pixels(fields.get("max_pixels", DEFAULT_MAX_PIXELS), where),
     )
+
+
+def _exif(value: Any, where: str) -> str:
+    if value not in EXIF_MODES:
+        raise DatasetError(f"{where}: unknown way {value!r}.{nearest(str(value), EXIF_MODES)}")
+    return value
+
+
+def _groups(value: Any, where: str) -> str | None:
+    if value is None:
+        return None
+    try:
+        re.compile(str(value))
+    except re.error as error:
+        raise DatasetError(f"{where}: {value!r} is no regular expression: {error}") from error
+    return str(value)
+
+
+def _max_pixels(value: Any, where: str) -> int:
+    if type(value) is not int or value < 1:
+        raise DatasetError(f"{where}: max_pixels: expected a number of pixels, found {value!r}")
+    return value
 
 
 def _expand(text: str, where: str) -> str:

@@ -1,17 +1,17 @@
-"""One module a format, each with the same two functions.
+"""One module a format, each with the same functions; `Format` says what they are.
 
-    read_categories(spec, split) -> Categories
-    read_records(spec, split, categories) -> list[Record]
-
-Neither needs the image files, unless a size is written nowhere else. `Record.dataset` and the
-registered name are set by `project.data.register`.
+None of them needs the image files, unless a size is written nowhere else. `Record.dataset` and the
+registered name are set by `project.data.dataset`.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from project.data.categories import Categories
 from project.data.formats import coco, label_map
+from project.data.label_maps import LabelEncoding
+from project.data.problems import Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec
 
@@ -20,15 +20,21 @@ class Format(NamedTuple):
     """How one format is read.
 
     Attributes:
-        read_categories: the classes, with the dataset ids of one split.
-        read_records: the images of one split.
+        read_categories: the classes, with the dataset ids of one split. What is wrong with them is
+            raised as `DatasetError`.
+        read_encoding: what the values of a split's label maps mean; None where it has none.
+        read_records: the images of one split. What is wrong with one entry is reported to the
+            `Problems`, and the entry left out; only what leaves nothing to read is raised.
+        truth_file: the file that states what is in an image, for messages.
         required: keys that every split must have.
         optional: keys that a split may have.
         fields: keys beside `splits` that the format understands, of those not common to all.
     """
 
     read_categories: Callable[[DatasetSpec, str], Categories]
-    read_records: Callable[[DatasetSpec, str, Categories], list[Record]]
+    read_encoding: Callable[[DatasetSpec, str, Categories], LabelEncoding | None]
+    read_records: Callable[[DatasetSpec, str, Categories, Problems], list[Record]]
+    truth_file: Callable[[DatasetSpec, str, Record], Path]
     required: tuple[str, ...]
     optional: tuple[str, ...]
     fields: tuple[str, ...]
@@ -37,14 +43,18 @@ class Format(NamedTuple):
 FORMATS: dict[str, Format] = {
     "coco": Format(
         coco.read_categories,
+        coco.read_encoding,
         coco.read_records,
+        coco.truth_file,
         required=("annotations",),
         optional=("images", "labels"),
         fields=("things", "stuff", "classes", "ignore"),
     ),
     "label_map": Format(
         label_map.read_categories,
+        label_map.read_encoding,
         label_map.read_records,
+        label_map.truth_file,
         required=("labels",),
         optional=("images",),
         fields=("things", "classes", "ignore", "instances"),

@@ -19,6 +19,8 @@ from project.data.formats.coco_file import (
     read_coco_file,
 )
 from project.data.images import image_size
+from project.data.label_maps import LabelEncoding, label_encoding
+from project.data.problems import Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest
@@ -82,7 +84,24 @@ def _ids_of_splits(spec: DatasetSpec, split: str) -> dict[str, dict[str, int]]:
     return {name: found[name] for name in paths if name in found}
 
 
-def read_records(spec: DatasetSpec, split: str, categories: Categories) -> list[Record]:
+def read_encoding(spec: DatasetSpec, split: str, categories: Categories) -> LabelEncoding | None:
+    """What the values of the label maps mean; None for a split without them.
+
+    Raises:
+        DatasetError: see `label_encoding`.
+    """
+    return label_encoding(spec, categories) if "labels" in spec.splits[split] else None
+
+
+def truth_file(spec: DatasetSpec, split: str, record: Record) -> Path:
+    """The annotation file."""
+    del record
+    return spec.resolve(split, "annotations")
+
+
+def read_records(
+    spec: DatasetSpec, split: str, categories: Categories, problems: Problems
+) -> list[Record]:
     """One record an image, in the order of the file; annotations have thing ids.
 
     Raises:

@@ -12,6 +12,7 @@ from project.data.categories import Categories
 from project.data.files import files_by_stem, require_path, some_of
 from project.data.images import image_size
 from project.data.labels import LabelEncoding, encode_mask, label_encoding, read_label_map
+from project.data.problems import Problems
 from project.data.records import Annotation, Record
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest
@@ -45,7 +46,25 @@ def read_categories(spec: DatasetSpec, split: str) -> Categories:
     return Categories(things=things, stuff=tuple(n for n in spec.classes if n not in things))
 
 
-def read_records(spec: DatasetSpec, split: str, categories: Categories) -> list[Record]:
+def read_encoding(spec: DatasetSpec, split: str, categories: Categories) -> LabelEncoding:
+    """What the values of the label maps mean.
+
+    Raises:
+        DatasetError: see `label_encoding`.
+    """
+    del split
+    return label_encoding(spec, categories)
+
+
+def truth_file(spec: DatasetSpec, split: str, record: Record) -> Path:
+    """The image's label map."""
+    del spec, split
+    return Path(record["sem_seg_file_name"])
+
+
+def read_records(
+    spec: DatasetSpec, split: str, categories: Categories, problems: Problems
+) -> list[Record]:
     """One record a label map; objects by connected components where the specification asks.
 
     The image folder may be absent: scoring needs none.
