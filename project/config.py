@@ -8,7 +8,7 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from project.errors import ConfigError, nearest
-from project.safe_yaml import read_yaml
+from project.safe_yaml import parse_yaml, read_yaml
 
 BASE_KEY = "_BASE_"
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
@@ -25,6 +25,14 @@ def add_project_config(cfg: CfgNode) -> None:
 def _add_data_keys(cfg: CfgNode) -> None:
     # Specification files (datasets/*.yaml) to register; `--dataset D.yaml` sets this.
     cfg.DATASETS.SPECS = ()
+    # The check of the data at the start of a training: "full" decodes every file, "quick" a few of
+    # each split, "auto" all where that takes about five seconds at most.
+    cfg.DATASETS.CHECK = "auto"
+    # Channels of the images: 1 (grey), 3 (in the order of FORMAT) or those of your TIFF and NumPy
+    # files, in the files' order. MODEL.PIXEL_MEAN and PIXEL_STD have one number for each.
+    cfg.INPUT.CHANNELS = 3
+    # 8: of 16-bit images the upper eight bits are fed. 16: all of them, 65535 as 255.0.
+    cfg.INPUT.BITS = 8
     # How object masks are held: "polygon", "bitmask", or "auto": polygon where all are polygons.
     cfg.INPUT.MASK_FORMAT = "auto"
     # Largest change of brightness, contrast and saturation in training; 0.2 draws 0.8 to 1.2.
@@ -32,6 +40,12 @@ def _add_data_keys(cfg: CfgNode) -> None:
     # Large-scale jitter (Ghiasi et al. 2021): resize by a random factor of SIZE, then crop or pad
     # to SIZE x SIZE. Takes the place of MIN_SIZE_TRAIN and CROP.
     cfg.INPUT.LSJ = CfgNode({"ENABLED": False, "SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
+    # Random changes in training, in their order: [{name: flip, prob: 0.5}, {name: blur}, ...], see
+    # docs/augmentations.md. Takes the place of all keys of INPUT that change training images.
+    cfg.INPUT.AUGMENTATIONS = []
+    # Images without objects for each image with objects in training, a random choice (by SEED) of
+    # those there are; 0: none. Negative: FILTER_EMPTY_ANNOTATIONS says whether all or none.
+    cfg.DATALOADER.EMPTY_RATIO = -1.0
 
 
 def _add_model_keys(cfg: CfgNode) -> None:
@@ -200,6 +214,8 @@ def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = 
 def _as_meant(value: Any, known: Any) -> Any:
     """A single name for a list stands for a list of one, and a whole number for a float."""
     if isinstance(known, (list, tuple)):
+        if isinstance(value, str) and value.lstrip().startswith("[") and "{" in value:
+            return parse_yaml(value)  # a list of groups, from a command line
         is_name = isinstance(value, str) and value.strip()[:1] not in ("(", "[", "")
         return [value] if is_name else value
     if isinstance(known, float) and not isinstance(value, bool):

@@ -8,6 +8,11 @@ from typing import Any
 class UserError(ValueError):
     """A mistake in what the user gave; tools print its text alone, without a traceback."""
 
+    def __init__(self, text: str) -> None:
+        """Keeps the text alone of what PyTorch raises anew for a worker, with its traceback."""
+        kind = type(self)
+        super().__init__(text.rpartition(f"\n{kind.__module__}.{kind.__qualname__}: ")[2].rstrip())
+
 
 class ConfigError(UserError):
     """A config file, a config key or a command line that cannot be used."""

@@ -50,14 +50,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text ({error})") from error
     try:
-        # A subclass of SafeLoader: it refuses every tag that would construct a Python object.
-        values = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+        values = parse_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not plain YAML ({' '.join(str(error).split())})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected 'KEY: value' lines, found a {type(values).__name__}")
     return values
+
+
+def parse_yaml(text: str) -> Any:
+    """Reads YAML of any kind.
+
+    Raises:
+        ConfigError: it is not YAML, or holds a tag or a key twice.
+    """
+    try:
+        # A subclass of SafeLoader: it refuses every tag that would construct a Python object.
+        return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"not plain YAML ({' '.join(str(error).split())})") from error

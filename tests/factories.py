@@ -4,11 +4,12 @@ Every image shows red squares and blue discs on grey, so that a small model can 
 seconds. Shapes stand in the cells of a 2 x 2 grid and never overlap.
 """
 
+import importlib
 import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,12 +17,30 @@ import pycocotools.mask as mask_util
 import yaml
 from PIL import Image
 
+if TYPE_CHECKING:
+    from corpus import Case
+
 SPLITS = ("train", "val")
 DATASET_IDS = {"square": 3, "disc": 7}  # with gaps, as real files have them
 COLOURS = {"square": (200, 40, 40), "disc": (40, 60, 210)}  # RGB
 LABEL_COLOURS = {"background": "#000000", "square": "#FF0000", "disc": "#0000FF"}
 IGNORE_COLOUR = "#FFFFFF"
 _names = itertools.count()
+
+
+def make(format: str, root: Path, **keywords: Any) -> Path:
+    """Writes a data set in any format; the keywords are those of its `make_<format>`."""
+    if format in ("coco", "label_map"):
+        return globals()[f"make_{format}"](root, **keywords)
+    module = importlib.import_module(f"factories_{format}")
+    return getattr(module, f"make_{format}")(root, **keywords)
+
+
+def bad_cases() -> "list[Case]":
+    """Every kind of bad data in every format in which it can occur."""
+    from corpus import BAD
+
+    return BAD
 
 
 def make_coco(

@@ -11,10 +11,14 @@ and panoptic.json with panoptic/. Images of the data set get its image ids, othe
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+
+if TYPE_CHECKING:
+    from project.data.records import Record
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -45,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from tqdm import tqdm
 
-    from project.data.images import read_image
+    from project.data.depth import picture
     from project.data.register import dataset_info
     from project.engine.setup import prepare_config
     from project.inference.inputs import list_images
@@ -55,27 +59,30 @@ def main(argv: list[str] | None = None) -> int:
     files = list_images(args.input, args.output)
     overrides = [*args.opts, "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
-    dataset, image_ids = find_dataset(files, [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN])
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    dataset, image_ids, records = find_dataset(files, names)
     predictor = Predictor(cfg)
     writer = PredictionWriter(
         args.output, dataset_info(dataset).categories, confidence=args.confidence
     )
     for key, path in tqdm(files.items(), "images", disable=None):
-        image = read_image(path, "RGB")
-        writer.add(key, image_ids[key], image, predictor(image, "RGB"))
+        image = predictor.read(path, records.get(key))
+        writer.add(key, image_ids[key], picture(image, "RGB"), predictor(image, "RGB"))
     print(f"pictures: {args.output / 'overlays'}")
     print(f"results of {len(files)} images: {', '.join(map(str, writer.close()))}")
     return 0
 
 
-def find_dataset(files: dict[str, Path], names: list[str]) -> tuple[str, dict[str, int | str]]:
-    """The data set that names the classes, and the image ids, of which it need not know any.
+def find_dataset(
+    files: dict[str, Path], names: list[str]
+) -> tuple[str, dict[str, int | str], dict[str, "Record"]]:
+    """The data set that names the classes, the image ids, and the records of known images.
 
-    A machine that only predicts may have the specification without the data.
+    It need not know any: a machine that only predicts may have the specification without the data.
     """
     from project.data.register import dataset_records
     from project.errors import DatasetError
-    from project.inference.inputs import match_images
+    from project.inference.inputs import known_records, match_images
 
     known = []
     for name in names:
@@ -85,8 +92,9 @@ def find_dataset(files: dict[str, Path], names: list[str]) -> tuple[str, dict[st
         except DatasetError as error:
             print(f"note: no image gets its id from {name}: {error}", file=sys.stderr)
     if names and not known:
-        return names[0], {key: key for key in files}
-    return match_images(files, known)
+        return names[0], {key: key for key in files}, {}
+    dataset, image_ids = match_images(files, known)
+    return dataset, image_ids, known_records(files, dataset, known)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Draws what the loader really feeds: images after augmentation with their objects and labels.
+"""Draws what the loader really feeds beside what the data set holds: images, objects, labels.
 
 tools/visualize_data.py --config-file C.yaml --dataset D.yaml
-tools/visualize_data.py --config-file C.yaml --split val --raw --count 4 --output pictures
+tools/visualize_data.py --config-file C.yaml --split val --draws 0 --count 4 --output pictures
 """
 
 import argparse
@@ -27,11 +27,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--split", choices=("train", "val"), default="train", help="val is sized as in testing")
     add("--count", type=int, default=16, help="images, drawn at random (SEED makes it repeat)")
     add("--output", type=Path, metavar="DIR", help="OUTPUT_DIR/data where it is left out")
-    add("--raw", action="store_true", help="images as they are, without any augmentation")
+    add("--draws", type=int, default=2, help="times each is augmented; 0: images as they are")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
     if args.count < 1:
         parser.error(f"--count: expected 1 or more, found {args.count}")
+    if args.draws < 0:
+        parser.error(f"--draws: expected 0 or more, found {args.draws}")
     return args
 
 
@@ -44,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from project.data.register import dataset_info
     from project.engine.setup import prepare_config
-    from project.inference.feed import contact_sheet, draw_item, fed_items
+    from project.inference.feed import contact_sheet, draw_fed, fed_images
     from project.report.canvas import encode
 
     purpose: Purpose = "train" if args.split == "train" else "score"
@@ -53,11 +55,11 @@ def main(argv: list[str] | None = None) -> int:
     folder = args.output or Path(cfg.OUTPUT_DIR) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
-    items = fed_items(cfg, args.split, args.count, raw=args.raw)
-    for number, item in enumerate(tqdm(items, "images", total=args.count, disable=None)):
-        categories = dataset_info(item["dataset"]).categories
-        pictures.append(draw_item(item, categories, cfg.INPUT.FORMAT))
-        name = f"{number:03}_{Path(item['file_name']).stem}.png"
+    images = fed_images(cfg, args.split, args.count, args.draws)
+    for number, fed in enumerate(tqdm(images, "images", total=args.count, disable=None)):
+        categories = dataset_info(fed.before["dataset"]).categories
+        pictures.append(draw_fed(fed, categories, cfg.INPUT.FORMAT))
+        name = f"{number:03}_{Path(fed.before['file_name']).stem}.png"
         (folder / name).write_bytes(encode(pictures[-1], ".png"))
     sheet = folder / "contact.png"
     sheet.write_bytes(encode(contact_sheet(pictures), ".png"))

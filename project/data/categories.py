@@ -24,16 +24,19 @@ class Categories:
         things: names of the countable classes, in the order of their thing ids.
         stuff: names of the uncountable classes; `("background",)` where only things are annotated.
         thing_dataset_ids: the data set's own id of each thing, in the order of `things`.
+        stuff_dataset_ids: the same of `stuff`; empty where the data set has none.
     """
 
     things: tuple[str, ...] = ()
     stuff: tuple[str, ...] = ()
     thing_dataset_ids: tuple[int, ...] = ()
+    stuff_dataset_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.thing_dataset_ids:
             object.__setattr__(self, "thing_dataset_ids", tuple(range(1, len(self.things) + 1)))
         assert len(self.thing_dataset_ids) == len(self.things)
+        assert len(self.stuff_dataset_ids) in (0, len(self.stuff))
         assert len(set(self.semantic)) == len(self.semantic), self.semantic
 
     @property
@@ -45,6 +48,11 @@ class Categories:
     def dataset_to_thing(self) -> dict[int, int]:
         """Dataset id -> thing id."""
         return {dataset_id: i for i, dataset_id in enumerate(self.thing_dataset_ids)}
+
+    @property
+    def dataset_to_stuff(self) -> dict[int, int]:
+        """Dataset id -> semantic id of stuff; the semantic ids themselves where there are none."""
+        return {n: i for i, n in enumerate(self.stuff_dataset_ids or range(len(self.stuff)))}
 
     def semantic_of_thing(self, thing_id: int) -> int:
         """Semantic id of a thing id."""

@@ -1,143 +1,231 @@
-"""The one reader of images."""
+"""The one reader of image files.
+
+Pillow decodes them, but for what only `arrays` can: many channels, or colours of 16 bits.
+"""
 
 import logging
-import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
-from detectron2.utils.logger import log_first_n
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
-from project.errors import ConfigError, DatasetError, UserError
-
-# What Pillow raises for damaged, truncated or hostile files.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
+from project.data.arrays import array_header, is_array, read_array, read_wide_png
+from project.data.depth import fit_channels, to_bits
+from project.data.image_errors import (
+    UNREADABLE,
+    check_pixel_count,
+    image_error,
+    missing,
+    unreadable,
+    wrong_depth,
 )
+from project.data.orientation import (
+    UPRIGHT,
+    Size,
+    resolve_exif,
+    stored_orientation,
+    turn,
+    turn_back,
+    turned_size,
+)
+from project.data.spec import DEFAULT_MAX_PIXELS
+from project.errors import ConfigError, UserError
+
+__all__ = [
+    "check_size",
+    "image_size",
+    "open_image",
+    "orientation",
+    "read_header",
+    "read_image",
+    "resolve_exif",
+]
+
 # Their further pictures are previews, depth maps or layers of the first.
 _ONE_PICTURE = ("MPO", "PSD")
-_TWELVE_BITS = 2**12
 _WIDE_INTEGERS = ("I;16", "I;16L", "I;16B", "I;16N")
+_WIDE_COLOURS = ("RGB;16B", "RGBA;16B", "LA;16B")  # in PNG files
 # Where a PNG file can hold an orientation; without these, its pixels need not be decoded for it.
 _PNG_EXIF_MARKERS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+_KINDS = (
+    *("PNG", "JPEG", "TIFF", "BMP", "DIB", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM", "PSD"),
+    "TGA",  # last: it has no mark to be known by
+)
+
+Image.init()
+# Others of Pillow's formats may start programs, such as Ghostscript for whatever looks like EPS.
+_FORMATS = tuple(kind for kind in _KINDS if kind in Image.OPEN)
+# Pillow's limit is one for the whole process. Ours is each data set's own, see `open_image`.
+Image.MAX_IMAGE_PIXELS = None
+# They do not name the file; what matters of them becomes an error here, which does.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+def open_image(
+    path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Iterator[ImageFile.ImageFile]:
     """Opens an image file; what goes wrong with it inside the block names the file.
 
     Raises:
-        DatasetError: the file is missing, no image, damaged or far too large, or it holds several
-            frames.
+        DatasetError: the file is missing, no image, damaged or of more than `max_pixels`, or it
+            holds several frames.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            check_pixel_count(path, image.height, image.width, max_pixels)
             _check_frames(image, path)
             yield image
     except UserError:
         raise
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file") from error
-    except _UNREADABLE as error:
-        size = Path(path).stat().st_size if Path(path).is_file() else 0
-        found = "the file is empty" if size == 0 else " ".join(str(error).split())
-        raise DatasetError(
-            f"{path}: cannot be read as an image ({found}); replace it, or take it out of the data"
-        ) from error
+        raise missing(path) from error
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
 
 
 def _check_frames(image: ImageFile.ImageFile, path: str | Path) -> None:
     """Raises where a file holds a film or a stack, of which one frame would be taken silently."""
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except TypeError as error:  # from Pillow, where a later frame of a TIFF has no size
-        raise OSError(error) from error
+    frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format not in _ONE_PICTURE:
         stem = Path(path).stem
-        raise DatasetError(
-            f"{path}: expected one image, found {frames} frames in this {image.format}; save each"
-            f" frame as a file of its own, for example with ImageMagick: magick {Path(path).name}"
-            f" {stem}_%03d.png"
+        raise image_error(
+            "image_frames",
+            path,
+            f"found {frames} frames in this {image.format}",
+            "one image",
+            "save each frame as a file of its own, for example with ImageMagick: magick"
+            f" {Path(path).name} {stem}_%03d.png",
         )
 
 
-def read_image(path: str | Path, format: str) -> np.ndarray:
-    """Reads an image upright, as its EXIF orientation says.
+def read_image(
+    path: str | Path,
+    format: str,
+    *,
+    exif: str = "apply",
+    stated: Size | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    channels: int = 3,
+    bits: int = 8,
+) -> np.ndarray:
+    """Reads an image.
 
-    Grey images become three equal channels, alpha is dropped, and of 16-bit images the upper
-    eight bits are kept; the first that is nearly black for that reason is told in the log.
+    Grey images become three equal channels where three are asked for, colours become grey where
+    one is, and alpha is dropped.
 
     Args:
-        path: any file that Pillow reads.
-        format: "BGR" or "RGB".
+        path: any file that Pillow reads, a TIFF of many channels or a NumPy file.
+        format: "BGR" or "RGB", the order of three channels; others keep that of the file.
+        exif: one of `project.data.spec.EXIF_MODES`.
+        stated: (height, width) in the annotations, for `exif` "auto".
+        max_pixels: more are not decoded.
+        channels: C.
+        bits: 8, which keeps the upper eight of 16-bit images, or 16, which keeps them all.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, C), black 0 and white 255: float32 where `bits` is 16 or C is neither 1 nor 3, else
+        uint8.
 
     Raises:
-        DatasetError: see `open_image`; or pixels of 32 bits, whose range is unknown.
+        DatasetError: see `open_image`; or pixels of 32 bits, whose range is unknown; or other
+            channels.
         ConfigError: another format.
     """
     if format not in ("BGR", "RGB"):
         raise ConfigError(f"INPUT.FORMAT: expected 'BGR' or 'RGB', found {format!r}")
-    with open_image(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in ("I", "F"):
-            raise DatasetError(
-                f"{path}: its pixels are 32-bit numbers, whose black and white are unknown;"
-                " export it with 8 or 16 bits"
-            )
-        if image.mode in _WIDE_INTEGERS:
-            values = np.asarray(image)
-            _warn_of_darkness(int(values.max(initial=0)), path)
-            grey = (values >> 8).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        pixels = np.asarray(image.convert("RGB"))
-    # A copy in either case: what Pillow lends cannot be written to, which torch warns of.
-    return np.array(pixels[:, :, ::-1] if format == "BGR" else pixels, order="C")
+    values, turned = _read_stored(path, max_pixels, channels, bits)
+    pixels = fit_channels(to_bits(values, path, bits), path, channels)
+    if channels not in (1, 3):
+        pixels = pixels.astype(np.float32, copy=False)
+    if resolve_exif(exif, turned, pixels.shape[:2], stated):
+        pixels = turn(pixels, turned)
+    if (channels, format) == (3, "BGR"):
+        return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR)  # a quick copy
+    # What Pillow lends cannot be written to, which torch warns of.
+    return np.require(pixels, requirements=["C", "W", "E"])
 
 
-def _warn_of_darkness(largest: int, path: str | Path) -> None:
-    # Scaling each file by its own largest value would make a dim image as bright as any other.
-    if 0 < largest < _TWELVE_BITS:
-        log_first_n(
-            logging.WARNING,
-            f"{path}: the largest value of this 16-bit image is {largest}, of which the upper eight"
-            f" bits leave 0 to {largest >> 8}: nearly black. If the camera gave 12 bits or fewer,"
-            " multiply all images by one factor to fill 16 bits, or export 8 bits"
-            " (datasets/README.md); further such files are not told",
-            name=__name__,
-        )
+def _read_stored(
+    path: str | Path, max_pixels: int, channels: int, bits: int
+) -> tuple[np.ndarray, int]:
+    """(H, W, C) uint8 or uint16 as stored, see `_decode` for C; and the orientation, 1 to 8."""
+    if is_array(path, wide=bits == 16 or channels not in (1, 3)):
+        _, turned = array_header(path, max_pixels)
+        return read_array(path, channels), turned
+    with open_image(path, max_pixels) as image:
+        raw_mode = image.tile[0].args if image.tile else None  # decoding forgets it
+        turned = stored_orientation(image)
+        if bits == 16 and raw_mode in _WIDE_COLOURS:
+            image.load()
+            return read_wide_png(path), turned
+        values = _decode(image, path, channels)
+        # Pillow has turned the pixels of TIFF already.
+        return (turn_back(values, turned) if image.format == "TIFF" else values), turned
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of an image upright, from its header.
+def _decode(image: ImageFile.ImageFile, path: str | Path, channels: int) -> np.ndarray:
+    """(H, W, C) uint8 or uint16; C is what is nearest to `channels` of what Pillow offers."""
+    if image.mode in _WIDE_INTEGERS:
+        return np.asarray(image)[:, :, None]
+    if image.mode == "I" and image.format == "PPM":  # 16 bits of a PGM
+        return np.asarray(image).astype(np.uint16)[:, :, None]
+    if image.mode in ("I", "F"):
+        raise wrong_depth(path, "32-bit numbers")
+    if channels == 3:
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if channels == 1:
+        return np.asarray(image if image.mode == "L" else image.convert("L"))[:, :, None]
+    return np.atleast_3d(np.asarray(image.convert("RGB") if image.mode in ("1", "P") else image))
+
+
+def orientation(path: str | Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or none that is valid.
 
     Raises:
         DatasetError: see `open_image`.
     """
-    with open_image(path) as image:
-        width, height = image.size
-        if image.format == "TIFF":  # Pillow has turned the size of these already
-            return height, width
+    return read_header(path, max_pixels)[1]
+
+
+def image_size(
+    path: str | Path, *, exif: str = "apply", max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Size:
+    """(height, width) of an image as `read_image` gives it where nothing states one; by its header.
+
+    Raises:
+        DatasetError: see `open_image`.
+    """
+    stored, turned = read_header(path, max_pixels)
+    return turned_size(stored, turned) if resolve_exif(exif, turned, stored, None) else stored
+
+
+def read_header(path: str | Path, max_pixels: int) -> tuple[Size, int]:
+    """Stored (height, width) and EXIF orientation, 1 to 8, of an image file.
+
+    Raises:
+        DatasetError: see `open_image`.
+    """
+    if is_array(path, wide=True):
+        return array_header(path, max_pixels)
+    with open_image(path, max_pixels) as image:
+        size = image.height, image.width
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow has turned its size
+            base = ExifTags.Base
+            size = image.tag_v2[base.ImageLength], image.tag_v2[base.ImageWidth]
         if image.format == "PNG":
             content = Path(path).read_bytes()
             if not any(marker in content for marker in _PNG_EXIF_MARKERS):
-                return height, width
-        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    return (width, height) if turned else (height, width)
+                return size, UPRIGHT
+        return size, stored_orientation(image)
 
 
-def check_size(
-    found: tuple[int, int], path: str | Path, expected: tuple[int, int], source: str | Path
-) -> None:
+def check_size(found: Size, path: str | Path, expected: Size, source: str | Path) -> None:
     """Raises unless two (height, width) agree.
 
     Args:
@@ -151,10 +239,14 @@ def check_size(
     """
     if found == expected:
         return
-    hint = "export both at the same size"
-    if found == expected[::-1]:
-        hint = "one of the two is turned by 90 degrees: annotate images as their EXIF turns them"
-    raise DatasetError(
-        f"{path} is {found[0]} x {found[1]} pixels (height x width), but {source} says"
-        f" {expected[0]} x {expected[1]}; {hint}"
+    is_turned = found == expected[::-1]
+    raise image_error(
+        "size_turned" if is_turned else "size_mismatch",
+        path,
+        f"its size is {found[0]} x {found[1]} pixels (height x width)",
+        f"{expected[0]} x {expected[1]}, as {source} says",
+        "one of the two is turned by 90 degrees: annotate images as their EXIF turns them, or see"
+        " `exif:` in datasets/README.md"
+        if is_turned
+        else "export both at the same size",
     )

@@ -1,22 +1,21 @@
 """The one reader of label map files, and their writer."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from project.data.categories import IGNORE_LABEL, MAX_SEMANTIC_CLASSES, Categories
-from project.data.images import open_image
-from project.data.spec import MAX_LABEL_NUMBER, DatasetSpec, LabelValue
+from project.data.files import some_of
+from project.data.label_values import count_values, read_values, shares_text, value_text
+from project.data.problems import Problem
+from project.data.spec import DEFAULT_MAX_PIXELS, MAX_LABEL_NUMBER, DatasetSpec, LabelValue
 from project.errors import DatasetError, nearest
 
-_LOSSY_FORMATS = ("JPEG", "MPO")
 _UNKNOWN = -1
-# Pillow spreads the 4 or 16 greys of small PNG files over 0 to 255; dividing undoes it.
-_SPREAD_GREYS = {"L;2": 85, "L;4": 17}
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class LabelEncoding:
         names: class names in the order of their semantic ids, for messages.
         where: who described the encoding, for messages.
         assumed_ignore: nobody said what 255 means, so it is taken for "ignore", as is the custom.
+        max_pixels: files of more are refused before they are decoded.
     """
 
     colours: bool
@@ -36,6 +36,11 @@ class LabelEncoding:
     names: tuple[str, ...]
     where: str
     assumed_ignore: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def name(self, semantic_id: int) -> str:
+        """The class of a semantic id, or "ignore"."""
+        return "ignore" if semantic_id == IGNORE_LABEL else self.names[semantic_id]
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -86,7 +91,7 @@ def label_encoding(spec: DatasetSpec, categories: Categories) -> LabelEncoding:
     assumed = not colours and not spec.ignore and IGNORE_LABEL not in meaning
     if assumed:
         meaning[IGNORE_LABEL] = IGNORE_LABEL
-    return LabelEncoding(colours, meaning, names, where, assumed)
+    return LabelEncoding(colours, meaning, names, where, assumed, spec.max_pixels)
 
 
 def _check_names(classes: Mapping[str, list[LabelValue]], names: Sequence[str], where: str) -> None:
@@ -112,30 +117,73 @@ def _meaning(pairs: Iterable[tuple[LabelValue, int]], colours: bool, where: str)
 
 
 def read_label_map(path: str | Path, encoding: LabelEncoding) -> np.ndarray:
-    """Reads a label map upright, as its EXIF orientation says.
-
-    Numbers come from grey images of 1 to 32 bits, from the indices of palette images, and from RGB
-    images with three equal channels. Colours come from any image; a palette is expanded.
+    """Reads a label map upright; `read_values` says from which files.
 
     Returns:
         (H, W) uint8 semantic ids, `IGNORE_LABEL` where to ignore.
 
     Raises:
-        DatasetError: unreadable, JPEG, no whole numbers, or a value that means nothing.
+        DatasetError: see `read_values`; or a value that means nothing.
     """
-    with open_image(path) as image:
-        if image.format in _LOSSY_FORMATS:
-            raise DatasetError(f"{path}: JPEG changes the values of a label map; export it as PNG")
-        # To be read before the pixels are: decoding forgets it.
-        spread = _SPREAD_GREYS.get(str(image.tile[0].args) if image.tile else "", 1)
-        ImageOps.exif_transpose(image, in_place=True)
-        values = _colours(image) if encoding.colours else _numbers(image, path, encoding) // spread
+    values = read_values(
+        path, colours=encoding.colours, where=encoding.where, max_pixels=encoding.max_pixels
+    )
     ids = encoding.to_semantic(values)
-    if ids.min(initial=0) < 0:
-        raise DatasetError(_unknown_values(path, values, ids, encoding))
-    if encoding.assumed_ignore and set(np.unique(values)) == {0, IGNORE_LABEL}:
-        raise DatasetError(_two_values(path, values, encoding))
+    suspect = encoding.assumed_ignore and values.max(initial=0) == IGNORE_LABEL
+    if suspect or ids.min(initial=0) < 0:
+        problem = values_problem(path, count_values(values), encoding)
+        if problem:
+            raise problem.error()
     return ids.astype(np.uint8)
+
+
+def values_problem(
+    path: str | Path, counts: Mapping[int, int], encoding: LabelEncoding
+) -> Problem | None:
+    """What is wrong with the values of a label map; None where all is well.
+
+    Args:
+        path: of the label map.
+        counts: value -> pixels.
+        encoding: what values mean.
+    """
+    total = sum(counts.values())
+    unknown = {value: n for value, n in counts.items() if value not in encoding.meaning}
+    if unknown:
+        return _unexplained(path, unknown, total, encoding)
+    if encoding.assumed_ignore and set(counts) == {0, IGNORE_LABEL}:
+        return _two_values(path, counts, total, encoding)
+    return None
+
+
+def _unexplained(
+    path: str | Path, unknown: Mapping[int, int], total: int, encoding: LabelEncoding
+) -> Problem:
+    shares = shares_text(unknown, total, colours=encoding.colours)
+    known = [
+        f"{value_text(value, colours=encoding.colours)} = {encoding.name(i)}"
+        for value, i in encoding.meaning.items()
+    ]
+    return Problem(
+        *("label_unexplained", None, str(path), None),
+        found=f"some of its pixels have values that mean nothing: {shares}",
+        expected=f"what {encoding.where} knows: {some_of(known, 20)}",
+        repair="add the others there, or under `ignore:`",
+    )
+
+
+def _two_values(
+    path: str | Path, counts: Mapping[int, int], total: int, encoding: LabelEncoding
+) -> Problem:
+    pair = [*encoding.names, "object"][:2]
+    return Problem(
+        *("label_two_values", None, str(path), None),
+        found=f"found only the values {shares_text(counts, total, colours=False)}, so 255 seems to"
+        " be a class",
+        expected=f"its meaning in {encoding.where}",
+        repair=f"write `classes: {{{pair[0]}: 0, {pair[1]}: 255}}`, or `ignore: 255` if these"
+        " pixels are to be left out",
+    )
 
 
 def write_label_map(path: str | Path, ids: np.ndarray) -> None:
@@ -144,78 +192,6 @@ def write_label_map(path: str | Path, ids: np.ndarray) -> None:
     image = Image.fromarray(ids)
     image.putpalette(_PALETTE)
     image.save(path, format="PNG")
-
-
-def _numbers(image: Image.Image, path: str | Path, encoding: LabelEncoding) -> np.ndarray:
-    """(H, W) integers of a grey, palette or grey-in-RGB image."""
-    if image.mode in ("RGB", "RGBA", "LA", "PA"):
-        pixels = np.asarray(image)[:, :, : 3 if image.mode.startswith("RGB") else 1]
-        if (pixels == pixels[:, :, :1]).all():
-            return pixels[:, :, 0]
-        raise DatasetError(
-            f"{path}: found the colours {_shares(_packed(pixels), _colour_text)}, but"
-            f" {encoding.where} gives numbers; give each class its colour, such as road: '#804080'"
-        )
-    values = np.asarray(image)
-    if image.mode == "1":
-        return values.astype(np.uint8)
-    if image.mode == "F":
-        if not np.array_equal(values, np.trunc(values)):
-            raise DatasetError(f"{path}: a label map holds whole numbers, found fractions")
-        return values.astype(np.int64)
-    if image.mode not in ("L", "P", "I") and not image.mode.startswith("I;16"):
-        raise DatasetError(
-            f"{path}: a label map is a grey, palette or RGB image, found the mode {image.mode}"
-        )
-    return values
-
-
-def _colours(image: Image.Image) -> np.ndarray:
-    """(H, W) uint32 0xRRGGBB."""
-    return _packed(np.asarray(image.convert("RGB")))
-
-
-def _packed(pixels: np.ndarray) -> np.ndarray:
-    red, green, blue = np.moveaxis(pixels.astype(np.uint32), 2, 0)
-    return red << 16 | green << 8 | blue
-
-
-def _colour_text(value: int) -> str:
-    return f"#{value:06X}"
-
-
-def _shares(
-    values: np.ndarray, text: Callable[[int], str] = str, total: int = 0, limit: int = 8
-) -> str:
-    """The values and their share of `total` (or of these) pixels: "0 (61.2%), 255 (38.8%)"."""
-    found, counts = np.unique(values, return_counts=True)
-    largest = np.argsort(-counts, kind="stable")[:limit]
-    listed = [f"{text(int(found[i]))} ({counts[i] / (total or values.size):.1%})" for i in largest]
-    return ", ".join(listed) + (f" and {len(found) - limit} more" if len(found) > limit else "")
-
-
-def _unknown_values(
-    path: str | Path, values: np.ndarray, ids: np.ndarray, encoding: LabelEncoding
-) -> str:
-    text = _colour_text if encoding.colours else str
-    known = ", ".join(
-        f"{text(value)} = {'ignore' if i == IGNORE_LABEL else encoding.names[i]}"
-        for value, i in list(encoding.meaning.items())[:20]
-    )
-    return (
-        f"{path}: some of its pixels have values that mean nothing:"
-        f" {_shares(values[ids < 0], text, values.size)}; {encoding.where} knows {known}."
-        " Add the others there, or under `ignore:`"
-    )
-
-
-def _two_values(path: str | Path, values: np.ndarray, encoding: LabelEncoding) -> str:
-    pair = [*encoding.names, "object"][:2]
-    return (
-        f"{path}: found only the values {_shares(values)}, so 255 seems to be a class, but"
-        f" {encoding.where} does not say so. Write `classes: {{{pair[0]}: 0, {pair[1]}: 255}}`, or"
-        " `ignore: 255` if these pixels are to be left out"
-    )
 
 
 def _palette() -> bytes:

@@ -5,7 +5,7 @@ and scorer read the same palette PNG differently.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from project.data.images import check_size
 from project.data.label_maps import LabelEncoding, label_encoding, read_label_map, write_label_map
 from project.data.masks import decode_mask, encode_mask
 from project.data.records import Annotation, Record
+from project.data.segment_maps import Segment, panoptic_segments, semantic_from_segments
 from project.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "decode_mask",
     "decode_masks",
     "encode_mask",
+    "has_label_map",
     "label_encoding",
     "panoptic_truth",
     "read_label_map",
@@ -35,22 +37,9 @@ __all__ = [
 ]
 
 
-class Segment(TypedDict):
-    """One segment of a panoptic map.
-
-    Keys:
-        id: its number in the map, 1 or more.
-        semantic_id: its class.
-        isthing: whether its class is countable.
-        iscrowd: 1 for a region of many objects.
-        area: its visible pixels.
-    """
-
-    id: int
-    semantic_id: int
-    isthing: bool
-    iscrowd: int
-    area: int
+def has_label_map(record: Record) -> bool:
+    """Whether a file has the class of every pixel, so that no object needs to be decoded for it."""
+    return "sem_seg_file_name" in record or "pan_seg_file_name" in record
 
 
 def decode_masks(annotations: Sequence[Annotation], height: int, width: int) -> list[np.ndarray]:
@@ -110,14 +99,17 @@ def semantic_from_annotations(
 
 
 def read_semantic(record: Record, info: "DatasetInfo") -> np.ndarray:
-    """The semantic truth of an image: its label map, or else derived from its objects.
+    """The semantic truth of an image: its label map or segments, or else derived from its objects.
 
     Returns:
         (H, W) uint8 semantic ids, `IGNORE_LABEL` where to ignore.
 
     Raises:
-        DatasetError: see `read_label_map`; or the label map has another size than the image.
+        DatasetError: see `read_label_map` and `semantic_from_segments`; or the label map has
+            another size than the image.
     """
+    if "pan_seg_file_name" in record:
+        return semantic_from_segments(record)
     height, width = record["height"], record["width"]
     if "sem_seg_file_name" not in record:
         return semantic_from_annotations(
@@ -131,9 +123,10 @@ def read_semantic(record: Record, info: "DatasetInfo") -> np.ndarray:
 
 
 def panoptic_truth(record: Record, info: "DatasetInfo") -> tuple[np.ndarray, list[Segment]]:
-    """Things from the objects, where the smaller is in front; all other pixels by stuff class.
+    """The segments of a panoptic file; or things from the objects, all other pixels by stuff class.
 
-    Pixels of a countable class without an object are void: which object they belong to is unknown.
+    Of objects, the smaller is in front. Pixels of a countable class without an object are void:
+    which object they belong to is unknown.
 
     Returns:
         ids: (H, W) int32 segment ids, 0 for void.
@@ -142,6 +135,8 @@ def panoptic_truth(record: Record, info: "DatasetInfo") -> tuple[np.ndarray, lis
     Raises:
         DatasetError: see `read_semantic`.
     """
+    if "pan_seg_file_name" in record:
+        return panoptic_segments(record, info.categories)
     height, width = record["height"], record["width"]
     categories = info.categories
     annotations = record.get("annotations", [])

@@ -15,9 +15,14 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMa
 
 from project.data.architectures import model_parts
 from project.data.augment import build_augmentations
-from project.data.images import check_size, read_image
-from project.data.labels import decode_masks, read_semantic, semantic_from_masks
+from project.data.labels import (
+    decode_masks,
+    has_label_map,
+    read_semantic,
+    semantic_from_masks,
+)
 from project.data.masks import visible_part
+from project.data.pixels import errors_of_annotation, errors_of_sample, read_pixels
 from project.data.records import Annotation, Record
 from project.data.register import DatasetInfo, dataset_info
 from project.errors import ConfigError, DatasetError
@@ -39,17 +44,21 @@ class SegmentationMapper:
         instances: bool,
         semantics: bool,
         infos: Mapping[str, DatasetInfo],
+        channels: int = 3,
+        bits: int = 8,
     ) -> None:
         """Keeps what it is given.
 
         Args:
             is_train: adds the truth; otherwise only the image is mapped.
             augmentations: applied in order, to the image and its truth.
-            image_format: "BGR" or "RGB".
+            image_format: "BGR" or "RGB", the order of three channels.
             mask_format: "bitmask", or "polygon", where all objects must have polygons.
             instances: in training, add "instances".
             semantics: in training, add "sem_seg".
             infos: of every data set whose records come.
+            channels: of the images, C; see `project.data.images.read_image`.
+            bits: of the images, 8 or 16; see there.
 
         Raises:
             ConfigError: another mask format.
@@ -65,6 +74,8 @@ class SegmentationMapper:
         self.instances = instances
         self.semantics = semantics
         self.infos = infos
+        self.channels = channels
+        self.bits = bits
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -79,24 +90,28 @@ class SegmentationMapper:
             "instances": parts.instances,
             "semantics": parts.semantics,
             "infos": {name: dataset_info(name) for name in names},
+            "channels": cfg.INPUT.CHANNELS,
+            "bits": cfg.INPUT.BITS,
         }
 
     def __call__(self, record: Record) -> dict[str, Any]:
         """Maps one record, which stays as it is.
 
         Returns:
-            dataset, file_name, image_id, height and width of the record; "image" (3, H, W) uint8;
-            in training as asked for "instances" (gt_boxes, gt_classes, and gt_masks unless there
-            are boxes only; crowds and what has left the image are not among them) and "sem_seg"
-            (H, W) int64.
+            dataset, file_name, image_id, height and width of the record; "image" (C, H, W), of 0 to
+            255 in uint8 or float32, see `project.data.images.read_image`; in training as asked for
+            "instances" (gt_boxes, gt_classes, and gt_masks unless there are boxes only; crowds and
+            what has left the image are not among them) and "sem_seg" (H, W) int64.
 
         Raises:
-            DatasetError: the image or label map is missing, damaged or of another size.
+            UserError: whatever goes wrong, with data set, file, image id and annotation.
         """
-        image = read_image(record["file_name"], self.image_format)
-        stated = (record["height"], record["width"])
-        source = self.infos[record["dataset"]].truth_file(record)
-        check_size(image.shape[:2], record["file_name"], stated, source)
+        with errors_of_sample(record):
+            return self._map(record)
+
+    def _map(self, record: Record) -> dict[str, Any]:
+        info = self.infos[record["dataset"]]
+        image = read_pixels(record, info, self.image_format, channels=self.channels, bits=self.bits)
         annotations = record.get("annotations", []) if self.is_train else []
         masks = self._decode(record, annotations)
         semantic = self._semantic(record, annotations, masks)
@@ -112,10 +127,13 @@ class SegmentationMapper:
 
     def _decode(self, record: Record, annotations: Sequence[Annotation]) -> list[np.ndarray]:
         """(H0, W0) bool masks at the image's own size, where they are needed."""
-        derived = self.semantics and "sem_seg_file_name" not in record
+        derived = self.semantics and not has_label_map(record)
+        masks: list[np.ndarray] = []
         if derived or (self.instances and self.mask_format == "bitmask"):
-            return decode_masks(annotations, record["height"], record["width"])
-        return []
+            for annotation in annotations:
+                with errors_of_annotation(annotation):
+                    masks += decode_masks([annotation], record["height"], record["width"])
+        return masks
 
     def _semantic(
         self, record: Record, annotations: Sequence[Annotation], masks: Sequence[np.ndarray]
@@ -124,7 +142,7 @@ class SegmentationMapper:
         if not (self.is_train and self.semantics):
             return None
         info = self.infos[record["dataset"]]
-        if "sem_seg_file_name" in record:
+        if has_label_map(record):
             return read_semantic(record, info)
         shape = (record["height"], record["width"])
         return semantic_from_masks(annotations, masks, shape, info.categories)
@@ -181,7 +199,8 @@ def _polygon_instances(
     outlines = []
     boxes = np.zeros((len(annotations), 4))
     for index, annotation in enumerate(annotations):
-        parts = _visible_parts(annotation, transforms, shape)
+        with errors_of_annotation(annotation):
+            parts = _visible_parts(annotation, transforms, shape)
         outlines.append([points.ravel() for points, _ in parts])
         if parts:
             corners = np.stack([box for _, box in parts])
@@ -200,13 +219,15 @@ def _visible_parts(
     """
     if isinstance(annotation["segmentation"], dict):
         raise DatasetError(
-            f"annotation {annotation.get('id')} is no polygon but RLE, which INPUT.MASK_FORMAT"
-            " 'polygon' cannot hold; set it to 'auto' or 'bitmask'"
+            "its segmentation is no polygon but RLE, which INPUT.MASK_FORMAT 'polygon' cannot hold;"
+            " set it to 'auto' or 'bitmask'"
         )
     height, width = shape
     parts = []
     for polygon in annotation["segmentation"]:
         points = transforms.apply_coords(np.asarray(polygon, dtype=np.float64).reshape(-1, 2))
+        if not np.isfinite(points).all():  # pycocotools would never come back
+            raise DatasetError("its polygon holds numbers that are not finite; export it again")
         part = visible_part(points, width, height)
         if part is not None:
             parts.append(part)
@@ -218,8 +239,9 @@ def _box_instances(
 ) -> Instances:
     boxes = np.zeros((len(annotations), 4))
     for index, annotation in enumerate(annotations):
-        box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
-        boxes[index] = transforms.apply_box(np.array([box]))[0]
+        with errors_of_annotation(annotation):
+            box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
+            boxes[index] = transforms.apply_box(np.array([box]))[0]
     height, width = shape
     boxes = boxes.clip(0, [width, height, width, height])
     return _instances(annotations, boxes, shape)[0]

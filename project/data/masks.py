@@ -10,14 +10,17 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_util
 
+from project.data.faults import Fault, short
 from project.data.images import check_size
 from project.data.panoptic_png import read_segment_ids
-from project.errors import DatasetError
+from project.data.run_lengths import run_lengths
+from project.data.spec import DEFAULT_MAX_PIXELS
 
 Segmentation = list[list[float]] | dict[str, Any]
+Rle = dict[str, Any]
 
 MAX_SIDE = 2**15  # pixels of an image's side; more is a mistake in an annotation file
-_MAX_CHARACTERS = 12  # of one number in a compressed RLE; 12 hold 60 bits
+_NUMBERS = {int, float}  # not bool, which is an int to Python
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
@@ -39,7 +42,7 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarr
     if isinstance(segmentation, dict) and "png" in segmentation:
         return _segment(segmentation, height, width)
     if isinstance(segmentation, dict):
-        counts = _run_lengths(segmentation, height, width)
+        counts = run_lengths(segmentation, height, width)
         columns = np.repeat((np.arange(len(counts)) & 1).astype(np.uint8), counts)
         # Three times as fast as copying a transposed view.
         return cv2.transpose(columns.reshape(width, height)).view(bool)
@@ -53,29 +56,57 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
+def measure_mask(mask: np.ndarray) -> tuple[list[float], float]:
+    """The [x, y, width, height] box around the pixels of an (H, W) mask, and their number.
+
+    A mask without a pixel has a box of zeros.
+    """
+    pixels = mask.astype(np.uint8, copy=False)
+    return [float(side) for side in cv2.boundingRect(pixels)], float(np.count_nonzero(mask))
+
+
 def compress(segmentation: Segmentation, height: int, width: int) -> Segmentation:
     """The same mask, as polygons or a compressed RLE; checks what it gets.
 
     Raises:
         DatasetError: see `check_segmentation`.
     """
-    check_segmentation(segmentation, height, width)
-    if isinstance(segmentation, dict) and not isinstance(segmentation.get("counts"), (str, bytes)):
-        return encode_mask(decode_mask(segmentation, height, width))
-    return segmentation
+    if not isinstance(segmentation, dict):
+        check_polygons(segmentation, height, width)
+        return segmentation
+    # pycocotools gives boxes of four billion pixels where a run after the first is empty.
+    if (
+        isinstance(segmentation.get("counts"), (str, bytes))
+        and run_lengths(segmentation, height, width)[1:].all()
+    ):
+        return segmentation
+    return encode_mask(decode_mask(segmentation, height, width))
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> Rle:
+    """Polygons or any RLE to a compressed RLE whose counts are bytes.
+
+    Raises:
+        DatasetError: numbers that are no mask of this size, see `check_segmentation`.
+    """
+    packed = compress(segmentation, height, width)
+    if not isinstance(packed, dict):
+        return mask_util.merge(mask_util.frPyObjects(packed, height, width))
+    counts = packed["counts"]
+    return {**packed, "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
 
 
 def check_segmentation(segmentation: Segmentation, height: int, width: int) -> None:
     """Checks polygons or RLE; see `decode_mask` for the arguments.
 
     Raises:
-        DatasetError: numbers that are not finite or far outside of the image, an RLE of another
-            size or damaged, another type.
+        Fault: see `check_polygons` and `run_lengths`.
+        DatasetError: a panoptic PNG that cannot be read or has another size.
     """
     if isinstance(segmentation, dict) and "png" in segmentation:
         _segment(segmentation, height, width)
     elif isinstance(segmentation, dict):
-        _run_lengths(segmentation, height, width)
+        run_lengths(segmentation, height, width)
     else:
         check_polygons(segmentation, height, width)
 
@@ -84,24 +115,54 @@ def check_polygons(polygons: Any, height: int, width: int) -> None:
     """Checks a list of polygons.
 
     Raises:
-        DatasetError: it is not a list of lists of at least three finite points near the image.
+        Fault: it is not a list of lists of at least three points (segmentation_invalid), or a
+            coordinate is not finite or nowhere near the image (polygon_hostile).
     """
     if not isinstance(polygons, list):
-        raise DatasetError(f"segmentation must be polygons or RLE, found {type(polygons).__name__}")
+        raise Fault(
+            "segmentation_invalid",
+            f"its segmentation is {short(polygons)} ({type(polygons).__name__})",
+            "polygons or run lengths",
+            "export it again",
+        )
     # Some overshoot is ordinary; pycocotools' memory grows with the length of the outline.
     limit = 10 * max(height, width)
     for polygon in polygons:
-        points = _numbers(polygon)
-        if points is None or len(points) % 2 or len(points) < 6:
-            raise DatasetError(
-                "a polygon must be a list [x0, y0, x1, y1, ...] of at least three points,"
-                f" found {str(polygon)[:60]}"
-            )
+        points = polygon_numbers(polygon)
+        if len(points) < 6:
+            raise _no_polygon(polygon)
         if not np.abs(points).max() <= limit:  # also catches NaN
-            raise DatasetError(
-                f"a polygon has the coordinate {points[~(np.abs(points) <= limit)][0]},"
-                f" far outside of the image of {height} x {width} pixels (height x width)"
+            raise Fault(
+                "polygon_hostile",
+                f"a polygon has the coordinate {points[~(np.abs(points) <= limit)][0]}, far"
+                " outside of the image",
+                f"0 to {width} across and 0 to {height} down",
+                "outline the object again, or take it out",
             )
+
+
+def polygon_numbers(polygon: Any) -> np.ndarray:
+    """(2 P,) float x0, y0, x1, y1, ... of a polygon from a file.
+
+    Raises:
+        Fault: it is not a list of pairs of numbers (segmentation_invalid).
+    """
+    # A look at each type: numpy would take text, lists of lists and True for numbers as well.
+    if not isinstance(polygon, list) or len(polygon) % 2 or not set(map(type, polygon)) <= _NUMBERS:
+        raise _no_polygon(polygon)
+    try:
+        return np.array(polygon, dtype=np.float64)
+    except OverflowError:  # a whole number of hundreds of digits
+        return np.full(len(polygon), np.inf)
+
+
+def _no_polygon(polygon: Any) -> Fault:
+    return Fault(
+        "segmentation_invalid",
+        f"it has the polygon {short(polygon)}",
+        "a list [x0, y0, x1, y1, ...] of at least three points",
+        "outline the object again, or take it out",
+    )
 
 
 def clip_polygon(points: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -171,69 +232,7 @@ def _rasterise(polygons: list[list[float]], height: int, width: int) -> np.ndarr
 
 def _segment(segmentation: dict[str, Any], height: int, width: int) -> np.ndarray:
     """(H, W) bool pixels of a segment of a panoptic PNG."""
-    ids = read_segment_ids(segmentation["png"])
+    # A map is as large as its image, whose size has been checked.
+    ids = read_segment_ids(segmentation["png"], max(DEFAULT_MAX_PIXELS, height * width))
     check_size(ids.shape[:2], segmentation["png"], (height, width), "its annotation")
     return ids == segmentation["id"]
-
-
-def _run_lengths(rle: dict[str, Any], height: int, width: int) -> np.ndarray:
-    """(R,) lengths of the runs of 0, 1, 0, ..., column by column; checked."""
-    if rle.get("size") not in ([height, width], (height, width)):
-        raise DatasetError(
-            f"the RLE has the size {rle.get('size')}, its image is [{height}, {width}]"
-            " (height, width)"
-        )
-    counts = rle.get("counts")
-    lengths = (
-        _decompress(counts.encode() if isinstance(counts, str) else counts)
-        if isinstance(counts, (str, bytes))
-        else _numbers(counts)
-    )
-    if lengths is None or (len(lengths) and lengths.dtype.kind not in "iu"):
-        raise DatasetError(f"the RLE's counts are damaged: {str(counts)[:60]}")
-    total = height * width
-    if len(lengths) and (lengths.min() < 0 or lengths.max() > total):
-        raise DatasetError("the RLE's counts hold a run that is negative or longer than the image")
-    if int(lengths.sum()) != total:
-        raise DatasetError(
-            f"the RLE's counts sum to {int(lengths.sum())}, its image has {height} x {width} ="
-            f" {total} pixels"
-        )
-    return lengths
-
-
-def _decompress(text: bytes) -> np.ndarray | None:
-    """Counts of COCO's compressed RLE, or None where the text is damaged.
-
-    A number is a group of characters: 48 + five bits, lowest first, + 32 where another follows; the
-    top bit of the last is its sign. From the fourth on, numbers are differences to the one before
-    the last (cocoapi, common/maskApi.c, rleToString).
-    """
-    codes = np.frombuffer(text, dtype=np.uint8).astype(np.int64) - 48
-    if not len(codes):
-        return codes
-    last = (codes & 32) == 0
-    if codes.min() < 0 or codes.max() > 63 or not last[-1]:
-        return None
-    ends = np.flatnonzero(last) + 1
-    starts = np.concatenate([[0], ends[:-1]])
-    sizes = ends - starts
-    if sizes.max() > _MAX_CHARACTERS:
-        return None
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, sizes))
-    numbers = np.add.reduceat((codes & 31) << shifts, starts)
-    numbers -= np.where(codes[ends - 1] & 16, 1 << (5 * sizes), 0)
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
-
-
-def _numbers(values: Any) -> np.ndarray | None:
-    """A list of numbers as (N,) array, or None where it is not one."""
-    try:
-        array = np.asarray(values)
-    except (ValueError, OverflowError):
-        return None
-    if array.size == 0 and isinstance(values, list):
-        return np.zeros(0, dtype=np.int64)
-    return array if array.ndim == 1 and array.dtype.kind in "iuf" else None

@@ -10,7 +10,7 @@ class Annotation(TypedDict, total=False):
     """One object.
 
     Keys:
-        id: the annotation's own id in its file, for messages.
+        id: what its file calls it, for messages; unique within its image.
         bbox: four numbers, as `bbox_mode` says (formats give XYWH_ABS), pixels.
         bbox_mode: a `detectron2.structures.BoxMode`.
         category_id: thing id, 0..T-1.
@@ -22,7 +22,7 @@ class Annotation(TypedDict, total=False):
         area: pixels, as the file says; absent where it says nothing.
     """
 
-    id: int
+    id: int | str
     bbox: list[float]
     bbox_mode: int
     category_id: int
@@ -36,7 +36,7 @@ class SegmentInfo(TypedDict):
 
     Keys:
         id: the number in the PNG, R + 256 G + 65536 B.
-        semantic_id: its class.
+        semantic_id: its class; `IGNORE_LABEL` where the specification does not choose its class.
         iscrowd: 1 for a region of many objects.
     """
 
@@ -55,7 +55,7 @@ class Record(TypedDict, total=False):
         height, width: pixels, upright (after EXIF orientation).
         annotations: list of `Annotation`; absent where the format holds no objects.
         sem_seg_file_name: absolute path of the label map; absent where there is none, and then
-            the semantic truth is derived from the annotations.
+            the semantic truth is that of the panoptic PNG, or else derived from the annotations.
         pan_seg_file_name: absolute path of the panoptic PNG; absent where there is none.
         segments_info: every segment of that PNG, with `id`, `semantic_id` and `iscrowd`.
     """

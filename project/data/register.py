@@ -19,6 +19,8 @@ __all__ = [
     "choose_mask_format",
     "dataset_info",
     "dataset_records",
+    "find_dataset",
+    "keep_records",
     "register_dataset",
     "unregister_dataset",
 ]
@@ -88,7 +90,7 @@ def dataset_info(name: str) -> DatasetInfo:
         DatasetError: the name is unknown, or its classes cannot be read.
     """
     if name not in _infos:
-        spec, split = _find(name)
+        spec, split = find_dataset(name)
         _infos[name] = info = read_info(spec, split)
         MetadataCatalog.get(name).set(
             thing_classes=list(info.categories.things),
@@ -113,6 +115,23 @@ def dataset_records(name: str) -> list[Record]:
     return _records[name]
 
 
+def find_dataset(name: str) -> tuple[DatasetSpec, str]:
+    """Specification and split of a registered data set.
+
+    Raises:
+        DatasetError: the name is unknown.
+    """
+    if name not in _registered:
+        hint = nearest(name, _registered) or " None is; give a specification file (--dataset)."
+        raise DatasetError(f"there is no registered data set '{name}'.{hint}")
+    return _registered[name]
+
+
+def keep_records(info: DatasetInfo, records: list[Record]) -> None:
+    """Takes images that a check has read without finding an error, so that they are read once."""
+    _records[info.name] = records
+
+
 def choose_mask_format(names: Iterable[str]) -> str:
     """The INPUT.MASK_FORMAT that loses nothing: "polygon" if all objects have polygons.
 
@@ -133,10 +152,3 @@ def choose_mask_format(names: Iterable[str]) -> str:
     chosen = "polygon" if forms == {True} else "bitmask"
     logger.info("masks are held as %s, as INPUT.MASK_FORMAT 'auto' chose from the data", chosen)
     return chosen
-
-
-def _find(name: str) -> tuple[DatasetSpec, str]:
-    if name not in _registered:
-        hint = nearest(name, _registered) or " None is; give a specification file (--dataset)."
-        raise DatasetError(f"there is no registered data set '{name}'.{hint}")
-    return _registered[name]

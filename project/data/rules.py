@@ -20,9 +20,7 @@ class Rule(NamedTuple):
 
 RULES: dict[str, Rule] = {
     # Classes: what every later number rests on.
-    "classes_missing": Rule(
-        "error", "no classes, or no file that names them"
-    ),
+    "classes_missing": Rule("error", "no classes, or no file that names them"),
     "class_duplicate": Rule("error", "a class name or id stands twice"),
     "class_missing": Rule("error", "a split lacks a class that another has"),
     "class_unknown": Rule("error", "a class that nothing names"),
@@ -34,17 +32,16 @@ RULES: dict[str, Rule] = {
     "label_two_values": Rule("error", "a mask of 0 and 255, whose 255 would be ignored"),
     "label_lossy": Rule("error", "a label map in a lossy format, which invents values"),
     "label_kind": Rule("error", "a label map whose pixels are no whole numbers"),
+    "object_class": Rule("error", "an object whose pixels have several classes, or none"),
     # Masks and boxes.
     "rle_damaged": Rule("error", "run lengths that are damaged or do not fill the image"),
     "rle_size": Rule("error", "run lengths for an image of another size"),
     "polygon_hostile": Rule("error", "coordinates that are not finite or absurdly far away"),
     "polygon_normalised": Rule(
-        "error", "a polygon in fractions where pixels are meant"
+        "error", "coordinates in fractions where pixels are meant, or the reverse"
     ),
     "polygon_outside": Rule("error", "an object of which nothing is inside its image"),
-    "segmentation_invalid": Rule(
-        "error", "a segmentation that is no polygons and no run lengths"
-    ),
+    "segmentation_invalid": Rule("error", "a segmentation that is no polygons and no run lengths"),
     "segmentation_missing": Rule("error", "some objects have a segmentation and some have none"),
     "box_invalid": Rule("error", "a box that is not four finite numbers with sizes above zero"),
     "box_xyxy": Rule("error", "boxes that hold two corners where corner and size are meant"),
@@ -52,6 +49,7 @@ RULES: dict[str, Rule] = {
     "box_not_mask": Rule("error", "a box that is not its mask's box"),
     "mask_empty": Rule("error", "an object without a pixel"),
     "area_invalid": Rule("error", "an area that is no number of pixels"),
+    "crowd_invalid": Rule("error", "a crowd mark that is neither 0 nor 1"),
     # Identity: what belongs to what.
     "size_mismatch": Rule("error", "an image, its annotation and its label map differ in size"),
     "size_turned": Rule("error", "an image and its annotation are turned against each other"),
@@ -75,16 +73,19 @@ RULES: dict[str, Rule] = {
     "image_too_large": Rule("error", "an image of more pixels than declared"),
     "image_frames": Rule("error", "a film or a stack where one image is expected"),
     "image_depth": Rule("error", "pixels whose black and white are unknown"),
+    "image_channels": Rule("error", "an image of other channels than the model takes"),
     "image_size_invalid": Rule("error", "a stated height or width that is none"),
     "image_shape": Rule("error", "an image so narrow that resizing leaves nothing of it"),
     # Look at these.
+    "split_reused": Rule("warning", "two splits are the same files"),
+    "groups_unused": Rule("warning", "a pattern for groups that finds none"),
     "leak_near": Rule("warning", "nearly the same image in two splits"),
     "image_copied": Rule("warning", "the same image under two names in one split"),
     "exif_ambiguous": Rule("warning", "an EXIF orientation that the sizes cannot confirm"),
     "label_all_ignored": Rule("warning", "a label map with nothing to learn from"),
     "polygon_crossing": Rule("warning", "a polygon that crosses itself"),
     "polygon_overhang": Rule("warning", "an object that reaches far beyond its image"),
-    "polygon_flat": Rule("warning", "polygons of fewer than three points, which are left out"),
+    "polygon_flat": Rule("warning", "polygons without an area, which are left out"),
     "mask_whole_image": Rule("warning", "a mask that covers its whole image"),
     "area_not_mask": Rule("warning", "an area that is not its mask's area"),
     "field_missing": Rule("warning", "a field that is measured from the masks instead"),

@@ -145,6 +145,7 @@ class Checkpointer(DetectionCheckpointer):
             checkpoint["model"] = checkpoint.pop("training_model")
         self._check_classes(checkpoint.get("classes"))
         incompatible = super()._load_model(checkpoint)
+        self._check_channels(incompatible.incorrect_shapes)
         self._check_fit(incompatible, sorted(scored))
         if self._resuming and self.average and "average_count" in checkpoint:
             self.average.load(scored, checkpoint["average_count"])
@@ -161,6 +162,17 @@ class Checkpointer(DetectionCheckpointer):
                 " data set's spec), or train on this data set"
             )
         logger.warning("%s; what depends on the classes starts from the old ones", message)
+
+    def _check_channels(self, shapes: list[tuple[str, tuple[int, ...], tuple[int, ...]]]) -> None:
+        """The first convolution must not start anew in silence: it may even be frozen."""
+        channels = len(getattr(self.model, "pixel_mean", ()))
+        for name, found, expected in shapes:
+            if len(found) == len(expected) == 4 and found[1] != expected[1] == channels:
+                raise WeightsError(
+                    f"{name} takes images of {found[1]} channels in the file, and INPUT.CHANNELS is"
+                    f" {channels}; start without weights (MODEL.WEIGHTS '' and"
+                    " MODEL.BACKBONE.FREEZE_AT 0), or feed such images"
+                )
 
     def _check_fit(self, incompatible: Any, in_file: list[str]) -> None:
         own = {name for name, _ in self.model.named_parameters()}

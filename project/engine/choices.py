@@ -8,7 +8,10 @@ from detectron2.config import CfgNode
 
 from project.config import get_project_config
 from project.data.architectures import model_parts
+from project.data.augment import check_augmentations
 from project.data.categories import IGNORE_LABEL
+from project.engine.data_check import CHECKS
+from project.engine.loader import check_sampling
 from project.engine.optim import CLIPPERS, OPTIMIZERS, SCHEDULERS
 from project.engine.step import DTYPE_NAMES, amp_dtype
 from project.errors import ConfigError
@@ -19,6 +22,7 @@ from project.layers.blocks import check_choice
 Purpose = Literal["train", "score", "predict"]
 
 _KNOWN: dict[str, Iterable[str]] = {
+    "DATASETS.CHECK": CHECKS,
     "SOLVER.OPTIMIZER": OPTIMIZERS,
     "SOLVER.LR_SCHEDULER_NAME": SCHEDULERS,
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": CLIPPERS,
@@ -60,8 +64,10 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
             " values that mark them in your label maps under `ignore:` in the data set"
             " specification"
         )
-    model_parts(cfg)
+    parts = model_parts(cfg)
     if purpose == "train":
+        check_augmentations(cfg, instances=parts.instances)
+        check_sampling(cfg)
         amp_dtype(cfg)
         _check_warmup(cfg.SOLVER)
     if purpose != "predict":

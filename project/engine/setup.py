@@ -16,6 +16,7 @@ from detectron2.utils.logger import setup_logger
 
 from project.config import load_config
 from project.data.architectures import model_parts
+from project.data.augment import needs_bitmasks
 from project.data.categories import Categories
 from project.data.register import (
     choose_mask_format,
@@ -23,11 +24,14 @@ from project.data.register import (
     dataset_records,
     register_dataset,
 )
+from project.data.sampling import weights_table
 from project.data.spec import read_spec
 from project.data.statistics import count_pixels
 from project.data.validate import check_dataset_quick
+from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
 from project.engine.choices import Purpose, check_choices
+from project.engine.data_check import check_training_data
 from project.errors import ConfigError, DatasetError, nearest
 from project.modeling.sem_seg_loss import inverse_frequency_weights
 
@@ -35,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _SPLITS = {"TRAIN": "train", "TEST": "val"}  # key of DATASETS -> split of the same use
 _GIVEN_DEVICE = "GIVEN_DEVICE"
+_PIXEL_COUNTS = "PIXEL_COUNTS"
 _LAST = "last_checkpoint"  # where Detectron2 keeps the name of the file that `--resume` reads
 
 
@@ -57,7 +62,7 @@ def prepare_config(
 
     Raises:
         ConfigError: a wrong key, value or class count, or data that cannot teach the model.
-        DatasetError: a data set that is unknown, missing or empty.
+        DatasetError: a data set that is unknown, missing, empty or wrong.
         WeightsError: MODEL.WEIGHTS names a local file that is not there.
     """
     if dataset is not None:
@@ -68,14 +73,18 @@ def prepare_config(
     cfg.MODEL[_GIVEN_DEVICE] = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
     check_choices(cfg, purpose)
+    fill_channels(cfg)
     check_weights_exist(cfg.MODEL.WEIGHTS)
     cfg.DATASETS.SPECS = [_find_spec(path) for path in cfg.DATASETS.SPECS]
     _choose_datasets(cfg)
     register_datasets(cfg)
-    for name in _needed_datasets(cfg, purpose):
-        check_dataset_quick(name)
+    needed = _needed_datasets(cfg, purpose)
     if purpose == "train":
+        check_training_data(cfg, needed)
         _check_taught(cfg)
+    else:
+        for name in needed:
+            check_dataset_quick(name, cfg.INPUT.CHANNELS)
     fill_from_data(cfg, training=purpose == "train")
     cfg.freeze()
     return cfg
@@ -128,13 +137,15 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
     if parts.semantics:
         _fill_count(cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD", categories.semantic, names[0])
     if cfg.INPUT.MASK_FORMAT == "auto":
-        train = list(cfg.DATASETS.TRAIN) if training else []
+        train = list(cfg.DATASETS.TRAIN) if training and not needs_bitmasks(cfg) else []
         cfg.INPUT.MASK_FORMAT = choose_mask_format(train) if train else "bitmask"
     head = cfg.MODEL.SEM_SEG_HEAD
     uncounted = head.CLASS_WEIGHTING == "inverse_frequency" and not head.CLASS_WEIGHTS
     if training and uncounted and parts.semantics:
         counts = np.sum([count_pixels(name) for name in cfg.DATASETS.TRAIN], axis=0)
         head.CLASS_WEIGHTS = [float(w) for w in inverse_frequency_weights(counts)]
+        # Not among the keys that a file may set; for the log, which is not open yet.
+        head[_PIXEL_COUNTS] = counts.tolist()
 
 
 def start_run(cfg: CfgNode) -> None:
@@ -155,6 +166,7 @@ def start_run(cfg: CfgNode) -> None:
         comm.get_world_size(),
         torch.get_num_threads(),
     )
+    _log_class_weights(cfg)
     if comm.is_main_process():
         (output_dir / "config.yaml").write_text(portable(cfg).dump(), encoding="utf-8")
         logger.info("config: %s", os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
@@ -165,6 +177,7 @@ def portable(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = cfg.MODEL.pop(_GIVEN_DEVICE, cfg.MODEL.DEVICE)
+    cfg.MODEL.SEM_SEG_HEAD.pop(_PIXEL_COUNTS, None)
     cfg.DATASETS.SPECS = [os.path.abspath(path) for path in cfg.DATASETS.SPECS]
     return cfg
 
@@ -223,6 +236,14 @@ def _check_taught(cfg: CfgNode) -> None:
                 f"the objects of {name} have boxes and no segmentation, so no masks can be learnt"
                 " from them; set MODEL.MASK_ON False to learn boxes alone"
             )
+
+
+def _log_class_weights(cfg: CfgNode) -> None:
+    head = cfg.MODEL.SEM_SEG_HEAD
+    if _PIXEL_COUNTS in head:
+        names = dataset_info(cfg.DATASETS.TRAIN[0]).categories.semantic
+        table = weights_table(names, head[_PIXEL_COUNTS], head.CLASS_WEIGHTS)
+        logger.info("weights of the classes in the cross entropy:\n%s", table)
 
 
 def _find_spec(path: str) -> str:

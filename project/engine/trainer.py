@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_train_loader, get_detection_dataset_dicts
 from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
@@ -15,26 +14,16 @@ from detectron2.utils import comm
 from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
-from project.data.mapper import SegmentationMapper
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, class_names
 from project.engine.evaluate import Evaluation, evaluate
 from project.engine.hooks import AveragingHook, EvaluationHook, ProgressWriter, StatisticsHook
+from project.engine.loader import build_train_loader
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
 from project.engine.step import TrainStep, amp_dtype
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
-
-
-def training_records(cfg: CfgNode, mapper: SegmentationMapper) -> list[dict[str, Any]]:
-    """The images of DATASETS.TRAIN that are trained on.
-
-    DATALOADER.FILTER_EMPTY_ANNOTATIONS leaves out images without objects only where nothing but
-    objects is taught: they still teach semantics.
-    """
-    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not mapper.semantics
-    return get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
 
 
 class Trainer(DefaultTrainer):
@@ -149,10 +138,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
-        """Detectron2's training loader over `SegmentationMapper`."""
-        mapper = SegmentationMapper(cfg, is_train=True)
-        records = training_records(cfg, mapper)
-        return build_detection_train_loader(cfg, mapper=mapper, dataset=records)
+        """See `project.engine.loader`."""
+        return build_train_loader(cfg)
 
     @classmethod
     def test(

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 
 from project.data.architectures import model_parts
 from project.data.categories import Categories
+from project.data.labels import has_label_map
 from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
 from project.evaluation.base import ImageEvaluator
@@ -116,8 +117,7 @@ def _no_things(categories: Categories, records: Sequence[Record]) -> str:
 
 def _no_pixels(categories: Categories, records: Sequence[Record]) -> str:
     known = any(
-        "sem_seg_file_name" in record
-        or any(a.get("segmentation") for a in record.get("annotations", ()))
+        has_label_map(record) or any(a.get("segmentation") for a in record.get("annotations", ()))
         for record in records
     )
     return "" if known else "the data set has neither label maps nor masks"

@@ -11,9 +11,7 @@ import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode, Instances
 
 from project.data.categories import Categories
-from project.data.masks import Segmentation, compress
-
-Rle = dict[str, Any]
+from project.data.masks import Rle
 
 
 @dataclass(frozen=True)
@@ -98,16 +96,3 @@ def coco_results(
         for result, rle in zip(results, detections.rles):
             result["segmentation"] = {**rle, "counts": rle["counts"].decode("ascii")}
     return results
-
-
-def to_rle(segmentation: Segmentation, height: int, width: int) -> Rle:
-    """Polygons or any RLE to a compressed RLE whose counts are bytes.
-
-    Raises:
-        DatasetError: numbers that are no mask of this size, see `check_segmentation`.
-    """
-    packed = compress(segmentation, height, width)
-    if not isinstance(packed, dict):
-        return mask_util.merge(mask_util.frPyObjects(packed, height, width))
-    counts = packed["counts"]
-    return {**packed, "counts": counts.encode("ascii") if isinstance(counts, str) else counts}

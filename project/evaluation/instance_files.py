@@ -10,11 +10,12 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from project.data.files import some_of
+from project.data.masks import to_rle
 from project.data.records import Record
 from project.data.register import DatasetInfo
 from project.errors import DatasetError, PredictionsError
 from project.evaluation.base import ImageId
-from project.evaluation.detections import ImageDetections, to_rle
+from project.evaluation.detections import ImageDetections
 
 
 def image_detections(

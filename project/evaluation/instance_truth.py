@@ -8,9 +8,8 @@ import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode
 
 from project.data.categories import Categories
-from project.data.masks import encode_mask
+from project.data.masks import encode_mask, to_rle
 from project.data.records import Annotation, Record
-from project.evaluation.detections import to_rle
 
 
 class InstanceTruth:

@@ -4,8 +4,8 @@ The PNG of image a.jpg is named in `file_name` and lies in the folder beside the
 json's name without suffix; a pixel's segment id is R + 256 G + 65536 B, 0 for void.
 
 Classes are matched by name where the json has `categories` (id, name). Otherwise a segment's
-category_id is the data set's own id of a thing, or the semantic id of stuff; where a number could
-be both, the segment must say `isthing`.
+category_id is the data set's own id of a thing or of stuff, or the semantic id of stuff where the
+data set has none; where a number could be both, the segment must say `isthing`.
 """
 
 from collections.abc import Callable, Mapping
@@ -142,7 +142,7 @@ def _class_reader(
 def _semantic_by_number(segment: Mapping[str, Any], categories: Categories, where: str) -> int:
     number = segment["category_id"]
     thing = categories.dataset_to_thing.get(number)
-    stuff = number if number in range(len(categories.stuff)) else None
+    stuff = categories.dataset_to_stuff.get(number)
     if thing is not None and stuff is not None and "isthing" not in segment:
         raise PredictionsError(
             f"{where}: category_id {number} is the thing '{categories.things[thing]}' and the stuff"
@@ -154,7 +154,7 @@ def _semantic_by_number(segment: Mapping[str, Any], categories: Categories, wher
     if stuff is not None and not segment.get("isthing", False):
         return stuff
     known = [f"{i} {n}" for n, i in zip(categories.things, categories.thing_dataset_ids)]
-    known += [f"{i} {n}" for i, n in enumerate(categories.stuff)]
+    known += [f"{n} {categories.stuff[i]}" for n, i in categories.dataset_to_stuff.items()]
     raise PredictionsError(
         f"{where}: category_id {number} is no class; known are {some_of(known, 10)}"
     )

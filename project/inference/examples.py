@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from project.data.images import read_image
+from project.data.depth import picture
 from project.data.register import dataset_info, dataset_records
 from project.engine.evaluate import evaluate
 from project.engine.setup import prepare_config
@@ -31,7 +31,7 @@ def collect_examples(
     examples = []
     for rank, image_id in choose(image_scores, count):
         record = records[image_id]
-        image = read_image(record["file_name"], "RGB")
+        image = predictor.read(record["file_name"], record)
         prediction = predicted_scene(predictor(image, "RGB"), info.categories)
         examples.append(
             Example(
@@ -40,7 +40,7 @@ def collect_examples(
                 dataset=dataset_name,
                 file_name=_short_name(record["file_name"], str(info.spec.root)),
                 categories=info.categories,
-                image=image,
+                image=picture(image, "RGB"),
                 truth=true_scene(record, info, like=prediction),
                 prediction=prediction,
             )

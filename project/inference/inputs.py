@@ -80,18 +80,35 @@ def match_images(
             "no data set is named: give the specification of the training data with --dataset; its"
             " classes are those of the model"
         )
-    known = {name: _known_ids(files, dataset_records(name)) for name in dataset_names}
+    known = {name: _matches(files, dataset_records(name)) for name in dataset_names}
     chosen = max(known, key=lambda name: tuple(map(len, known[name])))
     by_path, by_name = known[chosen]
-    return chosen, {key: by_path.get(key, by_name.get(key, key)) for key in files}
+    found = {**by_name, **by_path}
+    return chosen, {key: found[key]["image_id"] if key in found else key for key in files}
 
 
-def _known_ids(
+def known_records(
+    files: Mapping[str, Path], chosen: str, dataset_names: Sequence[str]
+) -> dict[str, Record]:
+    """The records of the files that are images of a data set, so that they are read as it says.
+
+    Args:
+        files: see `list_images`.
+        chosen: the data set that they are from, see `match_images`.
+        dataset_names: others whose images are known by their path alone.
+    """
+    by_path, found = _matches(files, dataset_records(chosen))
+    for name in dataset_names:
+        found |= _matches(files, dataset_records(name))[0]
+    return found | by_path
+
+
+def _matches(
     files: Mapping[str, Path], records: Sequence[Record]
-) -> tuple[dict[str, ImageId], dict[str, ImageId]]:
-    """Image ids of the files that are known by their path, and by their name."""
-    paths = {Path(r["file_name"]).resolve(): r["image_id"] for r in records}
-    names = {Path(r["file_name"]).stem: r["image_id"] for r in records}
+) -> tuple[dict[str, Record], dict[str, Record]]:
+    """Records of the files that are known by their path, and by their name."""
+    paths = {Path(r["file_name"]).resolve(): r for r in records}
+    names = {Path(r["file_name"]).stem: r for r in records}
     record_names = Counter(Path(r["file_name"]).stem for r in records)
     file_names = Counter(path.stem for path in files.values())
     by_path = {k: paths[p.resolve()] for k, p in files.items() if p.resolve() in paths}

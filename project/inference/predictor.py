@@ -14,6 +14,9 @@ from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.data.augment import build_augmentations
+from project.data.images import read_image
+from project.data.records import Record
+from project.data.register import dataset_info
 from project.engine.checkpoint import class_names, load_weights
 from project.errors import ConfigError
 
@@ -31,6 +34,8 @@ class Predictor:
         model: nn.Module,
         augmentations: Sequence[T.Augmentation | T.Transform],
         image_format: str,
+        channels: int = 3,
+        bits: int = 8,
     ) -> None:
         """Keeps what it is given.
 
@@ -38,10 +43,14 @@ class Predictor:
             model: any Detectron2 architecture.
             augmentations: applied to each image; those of the test loader.
             image_format: "BGR" or "RGB", what the model was trained on.
+            channels: of the images that it was trained on, C.
+            bits: likewise; for `read`.
         """
         self.model = model
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
+        self.channels = channels
+        self.bits = bits
 
     @classmethod
     def from_config(
@@ -61,26 +70,61 @@ class Predictor:
             "model": model,
             "augmentations": build_augmentations(cfg, is_train=False),
             "image_format": cfg.INPUT.FORMAT,
+            "channels": cfg.INPUT.CHANNELS,
+            "bits": cfg.INPUT.BITS,
         }
+
+    def read(self, path: str | Path, record: Record | None = None) -> np.ndarray:
+        """Reads an image as the training did, for `__call__` with "RGB".
+
+        Args:
+            path: of the image.
+            record: of a registered data set, if the image is that record's: then its EXIF
+                orientation counts as it does there, and otherwise always.
+
+        Returns:
+            (H, W, C) of 0 to 255, uint8 or float32.
+
+        Raises:
+            DatasetError: see `project.data.images.read_image`.
+        """
+        if record is None:
+            return read_image(path, "RGB", channels=self.channels, bits=self.bits)
+        spec = dataset_info(record["dataset"]).spec
+        return read_image(
+            path,
+            "RGB",
+            exif=spec.exif,
+            stated=(record["height"], record["width"]),
+            max_pixels=spec.max_pixels,
+            channels=self.channels,
+            bits=self.bits,
+        )
 
     def __call__(self, image: np.ndarray, image_format: str = "BGR") -> dict[str, Any]:
         """Predicts one image.
 
         Args:
-            image: (H, W, 3) uint8.
-            image_format: "BGR" or "RGB", the order of its channels.
+            image: (H, W, C) of 0 to 255, uint8 or float32.
+            image_format: "BGR" or "RGB", the order of three channels.
 
         Returns:
             What the model yields, on the CPU and at the image's own size: "instances", "sem_seg"
             (K, H, W), "panoptic_seg" ((H, W) ids, segments).
 
         Raises:
-            ConfigError: an unknown format.
+            ConfigError: an unknown format, or other channels than the model takes.
         """
         if image_format not in ("BGR", "RGB"):
             raise ConfigError(f"image_format: expected 'BGR' or 'RGB', found {image_format!r}")
-        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8, image.shape
-        data = T.AugInput(image if image_format == self.image_format else image[:, :, ::-1])
+        if image.ndim != 3 or image.shape[2] != self.channels:
+            raise ConfigError(
+                f"the image has the shape {image.shape}; expected (height, width,"
+                f" {self.channels}), as INPUT.CHANNELS says; give `Predictor.read` its path"
+            )
+        if self.channels == 3 and image_format != self.image_format:
+            image = image[:, :, ::-1]
+        data = T.AugInput(image)
         self.augmentations(data)
         pixels = torch.from_numpy(np.ascontiguousarray(data.image.transpose(2, 0, 1)))
         height, width = image.shape[:2]

@@ -110,10 +110,10 @@ class PredictionWriter:
         }
 
     def _panoptic_ids(self) -> list[int]:
-        """By semantic id: the data set's own id of a thing, the next free numbers for stuff."""
+        """By semantic id: the data set's own ids; the next free numbers for stuff without any."""
         start = max(self.categories.thing_dataset_ids, default=0) + 1
-        stuff = range(start, start + len(self.categories.stuff))
-        return [*stuff, *self.categories.thing_dataset_ids]
+        free = range(start, start + len(self.categories.stuff))
+        return [*(self.categories.stuff_dataset_ids or free), *self.categories.thing_dataset_ids]
 
     def _panoptic_categories(self) -> list[dict[str, Any]]:
         named = zip(self._panoptic_ids(), self.categories.semantic)

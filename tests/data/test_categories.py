@@ -18,6 +18,12 @@ def test_numberings_meet():
     np.testing.assert_array_equal(CATEGORIES.thing_of_semantic(), [-1, -1, -1, 0, 1])
 
 
+def test_numbers_of_stuff_are_those_of_the_data_set_where_it_has_any():
+    assert CATEGORIES.dataset_to_stuff == {0: 0, 1: 1, 2: 2}
+    own = Categories(("fig",), ("ground", "sky"), (3,), stuff_dataset_ids=(199, 92))
+    assert own.dataset_to_stuff == {199: 0, 92: 1}
+
+
 def test_segments_of_detectron2_name_things_and_stuff_differently():
     thing, stuff = {"category_id": torch.tensor(1), "isthing": True}, {"category_id": 1}
     assert CATEGORIES.semantic_of_segment(thing) == 4

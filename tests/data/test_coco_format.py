@@ -140,7 +140,7 @@ def test_things_choose_and_the_log_says_so(tmp_path, caplog):
         records = dataset_records(name)
     reference = json.loads((tmp_path / "train.json").read_text())["annotations"]
     squares = sum(a["category_id"] == 3 for a in reference)
-    assert f"square ({squares})" in caplog.text
+    assert f"{squares} annotations are of the class square; expected only disc" in caplog.text
     assert sum(len(r["annotations"]) for r in records) == len(reference) - squares > 0
 
 
@@ -159,10 +159,12 @@ def test_splits_with_different_classes(tmp_path):
     change(spec, "val", categories=lambda cs: [*cs, {"id": 9, "name": "star"}])
     train, val = register_dataset(spec)
     for name in (train, val):
-        with pytest.raises(DatasetError, match=r"val\.json has the classes star, which .*'train'"):
+        with pytest.raises(
+            DatasetError, match=r"val\.json: it has the classes star, which .*'train'"
+        ):
             dataset_info(name)
     change(spec, "val", categories=lambda cs: cs[:1])
-    with pytest.raises(DatasetError, match=r"val\.json has no class 'disc'"):
+    with pytest.raises(DatasetError, match=r"val\.json: it has no class 'disc'"):
         dataset_info(train)
 
 
@@ -203,7 +205,7 @@ def test_image_files_are_not_needed(tmp_path):
 
 
 def test_flat_polygons_are_left_out(tmp_path, caplog):
-    """Two points have no area; drawing tools leave such parts behind."""
+    """Drawing tools leave points and lines behind; COCO's own file of 2017 has such an object."""
     spec = factories.make_coco(tmp_path)
     good = json.loads((tmp_path / "train.json").read_text())["annotations"][0]["segmentation"]
     change(
@@ -212,68 +214,15 @@ def test_flat_polygons_are_left_out(tmp_path, caplog):
         annotations=lambda aa: [
             {**aa[0], "segmentation": [[1, 2, 3, 4], *good]},
             {**aa[1], "segmentation": [[1, 2, 3, 4]]},
-            *aa[2:],
+            {**aa[2], "segmentation": [[1, 8, 3, 8, 5, 8]], "bbox": [1, 8, 4, 0]},
+            *aa[3:],
         ],
     )
     with caplog.at_level(logging.WARNING):
         records = dataset_records(register_dataset(spec)[0])
     assert records[0]["annotations"][0]["segmentation"] == good
-    assert 2 not in [a["id"] for r in records for a in r["annotations"]]
-    assert "fewer than three points (1)" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("key", "function", "message"),
-    [
-        ("annotations", first(image_id=99), "annotation 1: there is no image with the id 99"),
-        ("annotations", first(category_id=4), r"no category with the id 4; there are 3 \(square\)"),
-        ("annotations", first(category_id=True), "no category with the id True"),
-        ("annotations", first(category_id="3"), "no category with the id '3'"),
-        ("annotations", first(id=2), "annotation 2: its id .* stands twice"),
-        ("annotations", first(bbox=[1, 2, 3]), r"bbox: expected \[x, y, width, height\]"),
-        ("annotations", first(bbox=[1, 2, -3, 4]), "bbox: expected"),
-        ("annotations", first(bbox=[1, 2, float("nan"), 4]), "bbox: expected"),
-        ("annotations", first(bbox=[1, 2, float("inf"), 4]), "bbox: expected"),
-        ("annotations", first(bbox=["1", 2, 3, 4]), "bbox: expected"),
-        ("annotations", first(area=float("nan")), "area: expected"),
-        ("annotations", first(area=-1), "area: expected"),
-        ("annotations", first(segmentation=[[1, 2, float("nan"), 4, 5, 6]]), "nan, far outside"),
-        ("annotations", first(segmentation=[[1, 2, 1e9, 4, 5, 6]]), "far outside"),
-        ("annotations", first(segmentation={"size": [64, 64], "counts": [9]}), "counts sum to 9"),
-        ("annotations", first(segmentation={"size": [64, 64], "counts": "zz"}), "counts"),
-        ("annotations", first(segmentation={"size": [64, 63], "counts": [9]}), "has the size"),
-        ("annotations", first(segmentation=[]), "1 of .* annotations have no segmentation"),
-        ("annotations", first(segmentation=None, bbox=None), "bbox: expected"),
-        ("annotations", lambda _: None, "no list of objects 'annotations'"),
-        ("annotations", lambda aa: [1, *aa], "no list of objects 'annotations'"),
-        ("images", lambda ii: [*ii, ii[0]], "image 10 .* is listed twice"),
-        ("images", first(id=11), "image 11 .* is listed twice"),
-        ("images", first(file_name="001.png"), r"\(001\.png\) is listed twice"),
-        ("images", first(file_name=None), "needs an id and a file_name"),
-        ("images", first(height=0), "height: expected 1 to"),
-        ("images", first(width=1e6), "width: expected 1 to"),
-        ("images", first(width=1000000), "width: expected 1 to"),
-        ("images", lambda _: [], "no images"),
-        ("categories", first(name="disc"), "'disc' .* stands twice"),
-        ("categories", first(id=7), "id 7 stands twice"),
-        ("categories", first(id="3"), "whole number as id"),
-        ("categories", lambda _: [], "no categories"),
-    ],
-)
-def test_mistakes_in_the_file_are_named(tmp_path, key, function, message):
-    spec = factories.make_coco(tmp_path)
-    change(spec, "train", **{key: function})
-    with pytest.raises(DatasetError, match=message) as raised:
-        dataset_records(register_dataset(spec)[0])
-    assert "train.json" in str(raised.value)
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000])
-def test_what_is_no_coco_file(tmp_path, text):
-    spec = factories.make_coco(tmp_path)
-    (tmp_path / "train.json").write_text(text)
-    with pytest.raises(DatasetError, match=r"train\.json: not "):
-        dataset_info(register_dataset(spec)[0])
+    assert not {2, 3} & {a["id"] for r in records for a in r["annotations"]}
+    assert "polygons without an area, which are left out (3)" in caplog.text
 
 
 def test_a_missing_file_is_answered_with_the_nearest(tmp_path):
@@ -315,13 +264,15 @@ def test_classes_of_many_splits_need_one_reading_a_file(tmp_path, monkeypatch):
     change_spec(spec, splits={**splits, "test": {**splits["val"], "annotations": "test.json"}})
     parsed = []
     loads = json.loads
-    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or loads(text))
+    monkeypatch.setattr(
+        json, "loads", lambda text, **options: parsed.append(text) or loads(text, **options)
+    )
     names = register_dataset(spec)
     assert len({dataset_info(name).categories for name in names}) == 1
     assert len(names) == len(parsed) == 3
     dataset_records(names[-1])
     change(spec, "val", categories=lambda cs: [*cs, {"id": 9, "name": "star"}])
-    with pytest.raises(DatasetError, match=r"val\.json has the classes star"):
+    with pytest.raises(DatasetError, match=r"val\.json: it has the classes star"):
         dataset_info(register_dataset(spec)[0])
 
 
@@ -330,7 +281,7 @@ def test_label_maps_are_paired_by_name(tmp_path):
     spec = factories.make_coco(tmp_path, labels=True)
     folder = tmp_path / "labels" / "train"
     (folder / "000.png").rename(folder / "aaa.png")
-    with pytest.raises(DatasetError, match=r"no label map for 000\.png;"):
+    with pytest.raises(DatasetError, match=r"000\.png: there is no label map for 000\.png;"):
         dataset_records(register_dataset(spec)[0])
     (folder / "aaa.png").rename(folder / "000.png")
     (folder / "extra.png").write_bytes(b"")

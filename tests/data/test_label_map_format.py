@@ -8,8 +8,11 @@ import yaml
 from PIL import Image
 
 import factories
+from project.data.dataset import read_info, read_records
 from project.data.labels import decode_mask, read_semantic
+from project.data.problems import Problems
 from project.data.register import dataset_info, dataset_records, register_dataset
+from project.data.spec import read_spec
 from project.errors import DatasetError
 
 
@@ -54,10 +57,10 @@ def test_files_are_paired_by_name(tmp_path):
     spec = factories.make_label_map(tmp_path)
     name = register_dataset(spec)[0]
     (tmp_path / "images/train/005.png").rename(tmp_path / "images/train/zzz.png")
-    with pytest.raises(DatasetError, match=r"no label map for .*zzz\.png"):
+    with pytest.raises(DatasetError, match=r"zzz\.png: there is no label map for it"):
         dataset_records(name)
     (tmp_path / "images/train/zzz.png").unlink()
-    with pytest.raises(DatasetError, match=r"no image for .*labels/train/005\.png"):
+    with pytest.raises(DatasetError, match=r"labels/train/005\.png: there is no image for it"):
         dataset_records(name)
 
 
@@ -82,6 +85,41 @@ def test_two_files_of_one_name(tmp_path):
     (folder / "000.jpg").write_bytes((folder / "000.png").read_bytes())
     with pytest.raises(DatasetError, match=r"000\.jpg and 000\.png have the same name"):
         dataset_records(register_dataset(spec)[0])
+
+
+def test_all_that_is_wrong_is_found_in_one_run(tmp_path):
+    spec = read_spec(factories.make_label_map(tmp_path, things=True))
+    images, labels = tmp_path / "images" / "train", tmp_path / "labels" / "train"
+    (images / "000.jpg").write_bytes((images / "000.png").read_bytes())
+    (labels / "001.png").unlink()
+    (images / "002.png").unlink()
+    (images / "003.png").rename(images / "zzz.png")
+    (labels / "004.png").write_bytes(b"no image")
+    problems = Problems()
+    records = read_records(read_info(spec, "train"), problems)
+    assert [r["image_id"] for r in records] == ["000", "005"]
+    assert [a["id"] for r in records for a in r["annotations"]][:3] == [1, 2, 3]
+    found = {(p.rule, Path(p.file).relative_to(tmp_path).as_posix()) for p in problems.found}
+    assert found == {
+        ("name_clash", "images/train/000.png"),
+        ("unpaired", "images/train/001.png"),
+        ("unpaired", "labels/train/002.png"),
+        ("unpaired", "images/train/zzz.png"),
+        ("unpaired", "labels/train/003.png"),
+        ("image_unreadable", "labels/train/004.png"),
+    }
+    assert {p.split for p in problems.found} == {"train"}
+
+
+def test_values_without_a_class_leave_an_image_out(tmp_path):
+    spec = factories.make_label_map(tmp_path, things=True)
+    path = tmp_path / "labels" / "train" / "001.png"
+    Image.fromarray(np.full((64, 64), 9, dtype=np.uint8)).save(path)
+    problems = Problems()
+    records = read_records(read_info(read_spec(spec), "train"), problems)
+    assert len(records) == 5
+    (problem,) = problems.errors
+    assert (problem.rule, problem.file) == ("label_unexplained", str(path))
 
 
 @pytest.mark.parametrize("images", ["named", "not named"])
@@ -140,6 +178,23 @@ def test_things_come_last_whatever_their_place_in_classes(tmp_path):
     plain = np.asarray(Image.open(dataset_records(name)[0]["sem_seg_file_name"]))
     moved = read_semantic(dataset_records(name)[0], dataset_info(name))
     np.testing.assert_array_equal(moved, np.array([2, 0, 1])[plain])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"classes": None}, "classes_missing"),
+        ({"things": ["disk"], "instances": "connected_components"}, "class_unknown"),
+        ({"splits": {"train": {"labels": "empty"}}}, "unpaired"),
+        ({"splits": {"train": {"labels": "labels/train", "images": "empty"}}}, "image_missing"),
+    ],
+)
+def test_mistakes_have_rules(tmp_path, changes, rule):
+    spec = read_spec(change_spec(factories.make_label_map(tmp_path), **changes))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError) as raised:
+        read_records(read_info(spec, "train"), Problems())
+    assert (raised.value.problem.rule, raised.value.problem.file) == (rule, spec.where)
 
 
 @pytest.mark.parametrize(

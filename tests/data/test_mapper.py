@@ -310,10 +310,10 @@ def test_sizes_are_checked(tmp_path):
     name = register_dataset(factories.make_coco(tmp_path, labels=True))[0]
     record = dataset_records(name)[0]
     mapper = make_mapper(name)
-    with pytest.raises(DatasetError, match=r"000\.png is 64 x 64 .*train\.json says 65 x 64"):
+    with pytest.raises(DatasetError, match=r"000\.png: .* 64 x 64 .*65 x 64.*train\.json"):
         mapper({**record, "height": 65})
     write_label_map(record["sem_seg_file_name"], np.zeros((32, 64), dtype=np.uint8))
-    with pytest.raises(DatasetError, match=r"labels.train.000\.png is 32 x 64.*images.train.000"):
+    with pytest.raises(DatasetError, match=r"labels.train.000\.png: .* 32 x 64.*images.train.000"):
         mapper(record)
 
 
@@ -344,7 +344,7 @@ def test_mask_formats_that_do_not_fit(tmp_path):
     with pytest.raises(ConfigError, match=r"INPUT\.MASK_FORMAT.*'auto'"):
         make_mapper(name, mask_format="auto")
     mapper = make_mapper(name, mask_format="polygon")
-    with pytest.raises(DatasetError, match="annotation 1 is no polygon but RLE"):
+    with pytest.raises(DatasetError, match=r"000\.png: annotation 1: .* no polygon but RLE"):
         mapper(dataset_records(name)[0])
 
 
@@ -380,3 +380,23 @@ def test_detectron2s_loader_feeds_it(tmp_path):
     batch = next(iter(loader))
     assert [item["image"].shape for item in batch] == [(3, 64, 64)] * 2
     assert all(len(item["instances"]) > 0 for item in batch)
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("chosen", ["none", "resize", "crop", "lsj"])
+def test_other_channels_are_augmented_like_colours(tmp_path, channels, chosen):
+    name = own_masks(tmp_path)
+    record = {**dataset_records(name)[0], "file_name": str(tmp_path / "a.npy")}
+    grey = np.asarray(Image.open(dataset_records(name)[0]["file_name"]).convert("L"))
+    np.save(record["file_name"], np.repeat(grey[:, :, None], channels, axis=2))
+    augmentations = build_augmentations(config(**AUGMENTATIONS[chosen]), is_train=True)
+    for bits in (8, 16):
+        mapper = make_mapper(name, augmentations=augmentations, channels=channels, bits=bits)
+        item = mapper(record)
+        image, semantic = item["image"].float(), item["sem_seg"]
+        assert image.shape == (channels, *semantic.shape)
+        assert item["image"].dtype == (torch.uint8 if (channels, bits) == (1, 8) else torch.float32)
+        assert (image == image[:1]).all()
+        seen = semantic != 255
+        guessed = torch.bucketize(image[0].contiguous(), torch.tensor([70.0, 178.0]))
+        assert (guessed == semantic)[seen].float().mean() > 0.95

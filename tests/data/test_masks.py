@@ -76,6 +76,15 @@ def test_compress_turns_counts_into_text():
     assert compress(polygons, 2, 3) is polygons
 
 
+def test_compress_removes_empty_runs():
+    """To pycocotools, the empty mask of the runs 8, 0, 4 has a box of four billion pixels."""
+    padded = {"size": [3, 4], "counts": "804"}
+    assert mask_util.toBbox({**padded, "counts": b"804"}).max() > 12
+    compressed = compress(padded, 3, 4)
+    assert compressed["counts"] == "<"  # one run of 12
+    assert mask_util.toBbox({**compressed, "counts": b"<"}).max() == 0
+
+
 GOOD = encode_mask(random_mask(0, 8, 8, 0.5))["counts"]
 
 
@@ -86,22 +95,30 @@ GOOD = encode_mask(random_mask(0, 8, 8, 0.5))["counts"]
         ({"size": [8, 8], "counts": [10, 100]}, "longer than the image"),
         ({"size": [8, 8], "counts": [70, -6]}, "negative"),
         ({"size": [8, 8], "counts": [2**62, 2**62]}, "longer than the image"),
-        ({"size": [8, 8], "counts": [10**30]}, "damaged"),
-        ({"size": [8, 8], "counts": [32.0, 32.0]}, "damaged"),
-        ({"size": [8, 8], "counts": [[64]]}, "damaged"),
-        ({"size": [8, 8], "counts": None}, "damaged"),
-        ({"size": [8, 8]}, "damaged"),
+        ({"size": [8, 8], "counts": [10**30]}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": [32.0, 32.0]}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": [[64]]}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": None}, "RLE has the counts None"),
+        ({"size": [8, 8]}, "RLE has the counts None"),
         ({"size": [8, 8], "counts": []}, "sum to 0"),
         ({"size": [8, 8], "counts": ""}, "sum to 0"),
-        ({"size": [8, 8], "counts": "\x00\x01"}, "damaged"),
-        ({"size": [8, 8], "counts": "é"}, "damaged"),
-        ({"size": [8, 8], "counts": "o" * 40}, "damaged"),
-        ({"size": [8, 8], "counts": "o" * 40 + "0"}, "damaged"),
-        ({"size": [8, 8], "counts": GOOD[:-3]}, "sum to|damaged|longer"),
+        ({"size": [8, 8], "counts": "\x00\x01"}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": "é"}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": "o" * 40}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": "o" * 40 + "0"}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": GOOD[:-3]}, "sum to|RLE has the counts|longer"),
         ({"size": [8, 9], "counts": GOOD}, r"size \[8, 9\]"),
         ({"counts": GOOD}, "size None"),
         ({"size": 8, "counts": GOOD}, "size 8"),
+        ({"size": [8, 8], "counts": [True] * 64}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": ["64"]}, "RLE has the counts"),
+        ({"size": [8, 8], "counts": "P" + "P" * 6 + "0"}, "RLE has the counts"),
+        ({"size": [8.0, 8], "counts": GOOD}, r"size \[8.0, 8\]"),
+        ({"size": ["8", 8], "counts": GOOD}, "size \\['8', 8"),
+        ({"size": [2**20, 2**20], "counts": [2**40]}, "size"),
         ([[0, 0, 5, 0, float("nan"), 5]], "nan"),
+        ([[0, 0, 5, 0, 10**400, 5]], "inf"),
+        ([[0, 0, 5, 0, True, 5]], "at least three points"),
         ([[0, 0, 5, 0, float("inf"), 5]], "inf"),
         ([[0, 0, 5, 0, 1e9, 5]], "far outside"),
         ([[0, 0, 5, 0, 5]], "at least three points"),
@@ -110,8 +127,8 @@ GOOD = encode_mask(random_mask(0, 8, 8, 0.5))["counts"]
         ([0, 0, 5, 0, 5, 5], "at least three points"),
         ([["0", "0", "5", "0", "5", "5"]], "at least three points"),
         ([[[0, 0], [5, 0], [5, 5]]], "at least three points"),
-        ("0 0 5 0 5 5", "found str"),
-        (None, "found NoneType"),
+        ("0 0 5 0 5 5", r"segmentation is .* \(str\)"),
+        (None, r"segmentation is None \(NoneType\)"),
     ],
 )
 def test_hostile_segmentations_are_refused(segmentation, message):

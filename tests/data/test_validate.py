@@ -10,8 +10,10 @@ import yaml
 from PIL import Image
 
 import factories
+from conftest import REPOSITORY
 from project.data.register import register_dataset
-from project.data.validate import check_dataset_quick
+from project.data.spec import read_spec
+from project.data.validate import check_dataset, check_dataset_quick
 from project.errors import DatasetError
 
 
@@ -65,7 +67,9 @@ def test_no_objects_at_all(tmp_path):
 def test_a_size_that_disagrees(tmp_path):
     name = register_dataset(factories.make_coco(tmp_path))[0]
     Image.fromarray(np.zeros((10, 20), np.uint8)).save(tmp_path / "images/train/000.png")
-    with pytest.raises(DatasetError, match=r"000\.png is 10 x 20 .*train\.json says 64 x 64"):
+    with pytest.raises(
+        DatasetError, match=r"000\.png: .* 10 x 20 .* 64 x 64, as .*train\.json says"
+    ):
         check_dataset_quick(name)
 
 
@@ -90,3 +94,91 @@ def test_it_is_quick_on_many_images(tmp_path):
     start = time.perf_counter()
     check_dataset_quick(name)
     assert time.perf_counter() - start < 1
+
+
+def rules(spec, **options):
+    report = check_dataset(read_spec(spec), **options)
+    return {(problem.rule, problem.split) for problem in report.problems.found}
+
+
+def test_everything_is_found_in_one_run(tmp_path):
+    spec = factories.make_coco(tmp_path)
+    images = tmp_path / "images"
+    (images / "train" / "001.png").unlink()
+    (images / "train" / "002.png").write_bytes(b"")
+    (images / "val" / "003.png").write_bytes((images / "train" / "003.png").read_bytes())
+    content = json.loads((tmp_path / "val.json").read_text())
+    content["annotations"][0]["category_id"] = 99
+    content["annotations"].append({**content["annotations"][1], "id": 1000})
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    assert rules(spec) == {
+        ("image_missing", "train"),
+        ("image_unreadable", "train"),
+        ("class_unknown", "val"),
+        ("annotation_copied", "val"),
+        ("leak_exact", "val"),
+    }
+
+
+def test_a_split_that_cannot_be_read_hides_no_other(tmp_path):
+    spec = factories.make_coco(tmp_path)
+    (tmp_path / "train.json").write_text("{")
+    (tmp_path / "images" / "val" / "000.png").write_bytes(b"")
+    report = check_dataset(read_spec(spec))
+    found = [(p.rule, p.split, p.file) for p in report.problems.found]
+    assert ("file_invalid", "train", str(tmp_path / "train.json")) in found
+    assert ("image_unreadable", "val", str(tmp_path / "images/val/000.png")) in found
+    assert len(found) == 2
+    assert list(report.records) == list(report.census) == ["val"]
+    (tmp_path / "train.json").unlink()
+    found = [(p.rule, p.split, p.file) for p in check_dataset(read_spec(spec)).problems.found]
+    assert ("file_invalid", "train", str(tmp_path / "train.json")) in found
+
+
+def test_what_is_left_is_what_is_right(tmp_path):
+    spec = factories.make_coco(tmp_path)
+    content = json.loads((tmp_path / "train.json").read_text())
+    total = len(content["annotations"])
+    content["annotations"][0]["category_id"] = 99
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    info, records = check_dataset(read_spec(spec)).records["train"]
+    assert info.split == "train" and len(records) == 6
+    assert sum(len(record["annotations"]) for record in records) == total - 1 > 6
+
+
+@pytest.mark.parametrize("name", ["fruits_nuts", "isbi2012"])
+def test_real_data_raise_no_false_alarm(shared_data, monkeypatch, name):
+    monkeypatch.setenv("MASKUNET_SHARED_DATA", str(shared_data))
+    expected = {("split_reused", "val")} if name == "fruits_nuts" else set()
+    assert rules(REPOSITORY / "datasets" / f"{name}.yaml") == expected
+
+
+def test_the_same_photographs_in_two_formats(shared_data, tmp_path):
+    """Three photographs with 12 objects of 20 classes, of which 6 occur."""
+    examples = shared_data / "labelme_voc" / "examples"
+    coco = examples / "instance_segmentation" / "data_dataset_coco"
+    spec = tmp_path / "coco.yaml"
+    fields = {
+        "name": "photographs",
+        "format": "coco",
+        "root": str(coco),
+        "stuff": ["rest"],
+        "splits": {"train": {"annotations": "annotations.json"}},
+    }
+    spec.write_text(yaml.safe_dump(fields))
+    report = check_dataset(read_spec(spec))
+    assert sum(report.census["train"].objects.values()) == 12
+    assert report.problems.errors == []
+    assert report.problems.counts().keys() <= {"class_unused", "field_missing"}
+
+
+def test_nuclei(shared_data, tmp_path):
+    """More nuclei than a model returns, and nothing else, is odd there."""
+    spec = tmp_path / "nuclei.yaml"
+    splits = {s: {"images": s, "annotations": f"{s}.json"} for s in ("train", "val")}
+    fields = {"name": "nuclei", "format": "coco", "root": str(shared_data / "nuclei")}
+    spec.write_text(yaml.safe_dump(fields | {"splits": splits}))
+    report = check_dataset(read_spec(spec), quick=True)
+    assert report.census["train"].objects["nucleus"] == 11_845
+    assert report.problems.counts() == {"too_many_objects": 2}
+    assert "up to 375" in report.problems.found[1].found

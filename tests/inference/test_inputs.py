@@ -6,7 +6,7 @@ import pytest
 
 from project.data.register import dataset_records
 from project.errors import DatasetError
-from project.inference.inputs import list_images, match_images
+from project.inference.inputs import known_records, list_images, match_images
 
 
 def touch(root: Path, *names: str) -> None:
@@ -73,3 +73,15 @@ def test_names_that_stand_twice_are_no_proof(coco_spec, registered):
 def test_somebody_must_name_the_classes():
     with pytest.raises(DatasetError, match="--dataset"):
         match_images({"a": Path("a.png")}, [])
+
+
+def test_records_are_known_by_path_in_any_split_and_by_name_in_the_chosen(coco_spec, registered):
+    train, val = registered(coco_spec)
+    of_train, of_val = dataset_records(train), dataset_records(val)
+    assert Path(of_train[0]["file_name"]).name == Path(of_val[0]["file_name"]).name
+    files = {
+        "a": Path(of_train[0]["file_name"]),
+        "b": Path("elsewhere") / Path(of_val[1]["file_name"]).name,
+        "c": Path("stranger.png"),
+    }
+    assert known_records(files, val, [train]) == {"a": of_train[0], "b": of_val[1]}

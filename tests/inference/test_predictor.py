@@ -1,7 +1,9 @@
 """The predictor against the model fed by the test loader."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from project.data.images import read_image
 from project.data.mapper import SegmentationMapper
@@ -50,6 +52,23 @@ def test_results_have_the_images_own_size_and_the_model_goes_on_training(trained
     assert not output["sem_seg"].requires_grad
 
 
+def test_photographs_of_a_data_set_are_read_as_the_loader_reads_them(trained, tmp_path):
+    """This one was annotated as it is stored, lying on its side."""
+    cfg = prepare_config(TINY, trained.spec)
+    stored = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[274] = 6
+    path = tmp_path / "a.png"
+    Image.fromarray(stored).save(path, exif=exif)
+    template = dataset_records(cfg.DATASETS.TEST[0])[0]
+    record = {**template, "file_name": str(path), "height": 20, "width": 30}
+    predictor = Predictor(cfg, trained.weights)
+    np.testing.assert_array_equal(predictor.read(path, record), stored)
+    fed = SegmentationMapper(cfg, is_train=False)(record)["image"].numpy()
+    np.testing.assert_array_equal(fed.transpose(1, 2, 0)[:, :, ::-1], stored)
+    np.testing.assert_array_equal(predictor.read(path), np.rot90(stored, -1))
+
+
 def test_mistakes(trained):
     cfg = prepare_config(TINY, trained.spec)
     with pytest.raises(WeightsError, match="no weights"):
@@ -57,3 +76,5 @@ def test_mistakes(trained):
     predictor = Predictor(cfg, trained.weights)
     with pytest.raises(ConfigError, match="'RGBA'"):
         predictor(torch.zeros(8, 8, 3, dtype=torch.uint8).numpy(), "RGBA")
+    with pytest.raises(ConfigError, match=r"\(8, 8, 1\); expected \(height, width, 3\)"):
+        predictor(np.zeros((8, 8, 1), np.uint8))

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from project.data.categories import Categories
-from project.data.formats import coco, label_map
+from project.data.formats import (
+    cityscapes,
+    coco,
+    coco_panoptic,
+    label_map,
+    labelme,
+    mask_folder,
+    voc,
+    yolo,
+)
 from project.data.label_maps import LabelEncoding
 from project.data.problems import Problems
 from project.data.records import Record
@@ -58,5 +67,59 @@ FORMATS: dict[str, Format] = {
         required=("labels",),
         optional=("images",),
         fields=("things", "classes", "ignore", "instances"),
+    ),
+    "coco_panoptic": Format(
+        coco_panoptic.read_categories,
+        coco_panoptic.read_encoding,
+        coco_panoptic.read_records,
+        coco_panoptic.truth_file,
+        required=("annotations", "panoptic"),
+        optional=("images",),
+        fields=("things", "stuff"),
+    ),
+    "mask_folder": Format(
+        mask_folder.read_categories,
+        mask_folder.read_encoding,
+        mask_folder.read_records,
+        mask_folder.truth_file,
+        required=("samples",),
+        optional=(),
+        fields=("things", "stuff"),
+    ),
+    "voc": Format(
+        voc.read_categories,
+        voc.read_encoding,
+        voc.read_records,
+        voc.truth_file,
+        required=("labels",),
+        optional=("images", "objects", "list"),
+        fields=("things", "classes", "ignore"),
+    ),
+    "cityscapes": Format(
+        cityscapes.read_categories,
+        cityscapes.read_encoding,
+        cityscapes.read_records,
+        cityscapes.truth_file,
+        required=("annotations",),
+        optional=("images",),
+        fields=(),
+    ),
+    "yolo": Format(
+        yolo.read_categories,
+        yolo.read_encoding,
+        yolo.read_records,
+        yolo.truth_file,
+        required=("images", "labels"),
+        optional=("names",),
+        fields=("things", "stuff"),
+    ),
+    "labelme": Format(
+        labelme.read_categories,
+        labelme.read_encoding,
+        labelme.read_records,
+        labelme.truth_file,
+        required=("annotations",),
+        optional=("images",),
+        fields=("things", "stuff"),
     ),
 }

@@ -6,21 +6,16 @@ label maps, each with its image's name but for the suffix).
 """
 
 import logging
-from collections import Counter
 from pathlib import Path
 
 from project.data.categories import Categories
+from project.data.faults import Fault
 from project.data.files import files_by_stem, require_path, some_of
-from project.data.formats.coco_file import (
-    Id,
-    category_ids,
-    images_by_id,
-    read_annotation,
-    read_coco_file,
-)
+from project.data.formats.coco_file import Images, category_ids, read_images
+from project.data.formats.coco_objects import add_annotations
 from project.data.images import image_size
 from project.data.label_maps import LabelEncoding, label_encoding
-from project.data.problems import Problems
+from project.data.problems import Id, Problem, Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest
@@ -28,7 +23,6 @@ from project.errors import DatasetError, nearest
 logger = logging.getLogger(__name__)
 
 DEFAULT_STUFF = ("background",)
-_FLAT = "polygons of fewer than three points"
 
 
 def read_categories(spec: DatasetSpec, split: str) -> Categories:
@@ -45,24 +39,49 @@ def read_categories(spec: DatasetSpec, split: str) -> Categories:
     first = next(iter(ids))
     things = spec.things or tuple(sorted(ids[first], key=ids[first].__getitem__))
     for name, known in ids.items():
-        where = f"{spec.where}: {spec.resolve(name, 'annotations').name}"
-        for thing in things:
-            if thing not in known:
-                raise DatasetError(f"{where} has no class '{thing}'.{nearest(thing, known)}")
-        extra = [n for n in known if n not in things]
-        if extra and not spec.things:
-            raise DatasetError(
-                f"{where} has the classes {some_of(extra)}, which split '{first}' has not; mend the"
-                " names, or choose the classes with `things: [...]`"
-            )
+        _check_classes(spec, name, known, things, first)
     stuff = spec.stuff or DEFAULT_STUFF
-    clash = set(stuff) & set(things)
+    clash = sorted(set(stuff) & set(things))
     if clash:
-        raise DatasetError(
-            f"{spec.where}: {some_of(sorted(clash))} is both countable and stuff; leave it out with"
-            " `things: [...]`, or name the pixels of no object otherwise, such as `stuff: [rest]`"
+        raise _wrong(
+            "class_clash",
+            spec.where,
+            f"{some_of(clash)} is both countable and stuff",
+            "every class to be one of the two",
+            "leave it out with `things: [...]`, or name the pixels of no object otherwise, such as"
+            " `stuff: [rest]`",
         )
     return Categories(things, stuff, tuple(ids[split][thing] for thing in things))
+
+
+def _check_classes(
+    spec: DatasetSpec, split: str, known: dict[str, int], things: tuple[str, ...], first: str
+) -> None:
+    """Raises unless the file of a split names the classes that all splits have."""
+    path = spec.resolve(split, "annotations")
+    source = f"`things:` of {spec.where}" if spec.things else f"split '{first}'"
+    for thing in things:
+        if thing not in known:
+            raise _wrong(
+                "class_missing",
+                path,
+                f"it has no class '{thing}'.{nearest(thing, known)}",
+                f"the classes of {source}",
+                "mend the name in one of the two",
+            )
+    extra = [name for name in known if name not in things]
+    if extra and not spec.things:
+        raise _wrong(
+            "class_missing",
+            path,
+            f"it has the classes {some_of(extra)}, which split '{first}' has not",
+            "the same classes in all splits",
+            "mend the names, or choose the classes with `things: [...]`",
+        )
+
+
+def _wrong(rule: str, file: str | Path, found: str, expected: str, repair: str) -> DatasetError:
+    return Problem(rule, None, str(file), None, found, expected, repair).error()
 
 
 def _ids_of_splits(spec: DatasetSpec, split: str) -> dict[str, dict[str, int]]:
@@ -105,18 +124,15 @@ def read_records(
     """One record an image, in the order of the file; annotations have thing ids.
 
     Raises:
-        DatasetError: the file is wrong: images or ids twice, unknown images or classes, masks
-            that cannot be decoded, boxes that are none, or an image without its label map.
+        DatasetError: the file cannot be read, or a folder is missing; in strict mode, the first
+            error.
     """
     path = _annotation_path(spec, split)
-    records = _image_records(spec, split, path)
-    left_out = _add_annotations(records, path, categories)
-    if left_out:
-        counts = ", ".join(f"{what} ({count})" for what, count in left_out.most_common())
-        logger.warning("%s: objects left out: %s", path, counts)
-    _check_masks(records, path)
+    images = read_images(path, problems, spec.max_pixels)
+    records = _image_records(spec, split, images, problems)
+    add_annotations(records, images.left_out, path, categories, problems)
     if "labels" in spec.splits[split]:
-        _add_label_maps(spec, split, records)
+        _add_label_maps(spec, split, images, records, problems)
     return list(records.values())
 
 
@@ -125,87 +141,60 @@ def _annotation_path(spec: DatasetSpec, split: str) -> Path:
     return require_path(spec.resolve(split, "annotations"), where)
 
 
-def _image_records(spec: DatasetSpec, split: str, path: Path) -> dict[Id, Record]:
+def _image_records(
+    spec: DatasetSpec, split: str, images: Images, problems: Problems
+) -> dict[Id, Record]:
     """Image id -> record without annotations; a size that the file lacks is read from the image."""
     has_folder = "images" in spec.splits[split]
     folder = spec.resolve(split, "images") if has_folder else spec.root
     records: dict[Id, Record] = {}
-    for image_id, image in images_by_id(path).items():
+    for image_id, image in images.known.items():
         file = folder / image["file_name"]
         height, width = image.get("height"), image.get("width")
         if height is None or width is None:
-            height, width = image_size(file)
+            try:
+                height, width = image_size(file, exif=spec.exif, max_pixels=spec.max_pixels)
+            except DatasetError as error:
+                problems.keep_error(error, "image_unreadable", file)
+                images.left_out.add(image_id)
+                continue
         records[image_id] = Record(
             file_name=str(file), image_id=image_id, height=height, width=width, annotations=[]
         )
     return records
 
 
-def _add_annotations(records: dict[Id, Record], path: Path, categories: Categories) -> Counter[str]:
-    """Gives the records their annotations, in place.
-
-    Returns:
-        How many objects were left out: class names that `things:` does not choose, or `_FLAT`.
-    """
-    names = {number: name for name, number in category_ids(path).items()}
-    thing_ids = {name: i for i, name in enumerate(categories.things)}
-    left_out: Counter[str] = Counter()
-    seen: set[Id] = set()
-    for number, entry in enumerate(read_coco_file(path)["annotations"], start=1):
-        own_id = entry.get("id", number)
-        image_id, category = entry.get("image_id"), entry.get("category_id")
-        where = f"{path}: annotation {own_id}"
-        if type(own_id) not in (int, str) or own_id in seen:
-            raise DatasetError(f"{where}: its id is no number, or stands twice")
-        seen.add(own_id)
-        if type(image_id) not in (int, str) or image_id not in records:
-            raise DatasetError(f"{where}: there is no image with the id {image_id!r}")
-        if type(category) is not int or category not in names:
-            known = some_of([f"{i} ({name})" for i, name in names.items()], 10)
-            raise DatasetError(
-                f"{where}: there is no category with the id {category!r}; there are {known}"
-            )
-        if names[category] not in thing_ids:
-            left_out[names[category]] += 1
-            continue
-        record = records[image_id]
-        annotation = read_annotation(
-            {**entry, "id": own_id, "category_id": thing_ids[names[category]]},
-            (record["height"], record["width"]),
-            f"{where} (image {Path(record['file_name']).name})",
-        )
-        if annotation is None:
-            left_out[_FLAT] += 1
-        else:
-            record["annotations"].append(annotation)
-    return left_out
-
-
-def _check_masks(records: dict[Id, Record], path: Path) -> None:
-    """Checks that all objects have masks, or none: with some, no score would be defined."""
-    annotations = [a for record in records.values() for a in record["annotations"]]
-    lacking = [a["id"] for a in annotations if "segmentation" not in a]
-    if 0 < len(lacking) < len(annotations):
-        raise DatasetError(
-            f"{path}: {len(lacking)} of {len(annotations)} annotations have no segmentation, the"
-            f" first has the id {lacking[0]}; give one to all, or take these out of the file"
-        )
-
-
-def _add_label_maps(spec: DatasetSpec, split: str, records: dict[Id, Record]) -> None:
-    """Pairs images with label maps by their file names without suffix, in place."""
+def _add_label_maps(
+    spec: DatasetSpec,
+    split: str,
+    images: Images,
+    records: dict[Id, Record],
+    problems: Problems,
+) -> None:
+    """Pairs images with label maps by their names without suffix, in place; drops the lonely."""
     where = f"{spec.where}: splits.{split}.labels"
     folder = require_path(spec.resolve(split, "labels"), where)
-    labels = files_by_stem(folder)
-    missing = []
-    for image_id, image in images_by_id(_annotation_path(spec, split)).items():
-        stem = Path(image["file_name"]).with_suffix("").as_posix()
-        if stem in labels:
-            records[image_id]["sem_seg_file_name"] = str(labels[stem])
+    labels = files_by_stem(folder, problems)
+    owners: dict[str, Path] = {}  # label map, without suffix -> its image
+    for image_id, record in list(records.items()):
+        name = Path(images.known[image_id]["file_name"])
+        stem = name.with_suffix("").as_posix()
+        if owners.setdefault(stem, name) != name:
+            fault = Fault(
+                "name_clash",
+                f"its label map would be {folder / stem}, which is that of {owners[stem]}",
+                "images whose names differ without their suffixes",
+                "rename one of the two, and give it a label map of that name",
+            )
+        elif stem not in labels:
+            fault = Fault(
+                "unpaired",
+                f"there is no label map for {name}",
+                f"{folder / stem}, with any suffix of an image",
+                "add the label map, or take the image out",
+            )
         else:
-            missing.append(image["file_name"])
-    if missing:
-        raise DatasetError(
-            f"{where}: {folder} has no label map for {some_of(missing)}; a label map has its"
-            " image's name but for the suffix"
-        )
+            record["sem_seg_file_name"] = str(labels[stem])
+            continue
+        fault.report(problems, record["file_name"], image=image_id)
+        del records[image_id]

@@ -1,26 +1,41 @@
-"""The parts of a COCO json file, each checked so that the next reader can trust it."""
+"""A COCO json file: its three lists, its categories and its images, each checked."""
 
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
-import numpy as np
-from detectron2.structures import BoxMode
-
-from project.data.masks import MAX_SIDE, compress, decode_mask
-from project.data.records import Annotation
+from project.data.faults import Fault, short
+from project.data.masks import MAX_SIDE
+from project.data.problems import Id, Problem, Problems
 from project.errors import DatasetError
 
-Id = int | str
 Entry = dict[str, Any]  # an object of the file
+_LISTS = ("images", "annotations", "categories")
+
+
+class Images(NamedTuple):
+    """The images of a file.
+
+    Attributes:
+        known: image id -> entry, with id, file_name, and height and width if there are any.
+        left_out: ids of images with which something is wrong; their annotations are no news.
+    """
+
+    known: dict[Id, Entry]
+    left_out: set[Id]
+
+
+def is_id(value: Any) -> TypeGuard[Id]:
+    """Whether a value can name an image or an annotation; True would equal 1."""
+    return type(value) in (int, str)
 
 
 def read_coco_file(path: Path) -> dict[str, list[Entry]]:
     """The parsed file, with lists images, annotations and categories; not to be changed.
 
     Raises:
-        DatasetError: it is no JSON, or lacks one of the lists.
+        DatasetError: it is no JSON, has a key twice, or lacks one of the lists.
     """
     return _parse(path, _version(path))
 
@@ -28,7 +43,7 @@ def read_coco_file(path: Path) -> dict[str, list[Entry]]:
 def _version(path: Path) -> tuple[int, int]:
     """What changes with the content of a file: its time in ns and its size."""
     if not path.is_file():
-        raise DatasetError(f"{path}: expected a COCO json file, found a folder")
+        raise _invalid(path, "it is a folder")
     status = path.stat()
     return status.st_mtime_ns, status.st_size
 
@@ -39,16 +54,26 @@ def _parse(path: Path, version: tuple[int, int]) -> dict[str, list[Entry]]:
     """Parses a file; the version is there so that a changed file is parsed again."""
     del version
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not JSON ({error})") from error
+        raise _invalid(path, f"it is not JSON ({error})") from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path}: not a COCO file: expected an object with images, annotations")
-    for key in ("images", "annotations", "categories"):
+        raise _invalid(path, "it is not an object")
+    for key in _LISTS:
         entries = content.get(key)
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise DatasetError(f"{path}: not a COCO file: it has no list of objects '{key}'")
+            raise _invalid(path, f"it has no list of objects '{key}'")
     return content
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Entry:
+    """One object of the file; Python would take the last of two values and say nothing."""
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in entry if keys.count(key) > 1)
+        raise ValueError(f"the key {short(twice)} stands twice in one object")
+    return entry
 
 
 def category_ids(path: Path) -> dict[str, int]:
@@ -66,109 +91,132 @@ def _category_ids(path: Path, version: tuple[int, int]) -> dict[str, int]:
     del version
     ids: dict[str, int] = {}
     for category in read_coco_file(path)["categories"]:
-        name, number = str(category.get("name", "")), category.get("id")
-        if not name or type(number) is not int:
-            raise DatasetError(
-                f"{path}: a category needs a name and a whole number as id, found {category}"
+        name, number = category.get("name"), category.get("id")
+        if type(name) not in (str, int) or name == "" or type(number) is not int:
+            raise _wrong_classes(
+                "classes_missing",
+                path,
+                f"it has the category {short(category)}",
+                "a name and a whole number as id",
             )
+        name = str(name)
         if name in ids or number in ids.values():
-            raise DatasetError(f"{path}: the category {name!r} with the id {number} stands twice")
+            raise _wrong_classes(
+                "class_duplicate",
+                path,
+                f"the category {name!r} with the id {number} stands twice, by its name or its id",
+                "every name and every id once",
+            )
         ids[name] = number
     if not ids:
-        raise DatasetError(f"{path}: it has no categories")
+        raise _wrong_classes("classes_missing", path, "it has no categories", "at least one")
     return ids
 
 
-def images_by_id(path: Path) -> dict[Id, Entry]:
-    """Image id -> entry, with id, file_name, and height and width if there are any.
-
-    Raises:
-        DatasetError: there are none, one lacks id or file_name, stands twice or has no size.
-    """
-    images: dict[Id, Entry] = {}
-    names: set[str] = set()
-    for image in read_coco_file(path)["images"]:
-        image_id, name = image.get("id"), image.get("file_name")
-        if not isinstance(image_id, (int, str)) or not isinstance(name, str):
-            raise DatasetError(f"{path}: an image needs an id and a file_name, found {image}")
-        if image_id in images or name in names:
-            raise DatasetError(f"{path}: image {image_id} ({name}) is listed twice")
-        for key in ("height", "width"):
-            side = image.get(key)
-            if side is not None and (type(side) is not int or not 0 < side <= MAX_SIDE):
-                raise DatasetError(
-                    f"{path}: image {image_id}: {key}: expected 1 to {MAX_SIDE} pixels,"
-                    f" found {side!r}"
-                )
-        images[image_id] = image
-        names.add(name)
-    if not images:
-        raise DatasetError(f"{path}: it has no images")
-    return images
+def _wrong_classes(rule: str, path: Path, found: str, expected: str) -> DatasetError:
+    repair = "mend the list `categories` of the file"
+    return Problem(rule, None, str(path), None, found, expected, repair).error()
 
 
-def read_annotation(entry: Entry, size: tuple[int, int], where: str) -> Annotation | None:
-    """An entry of `annotations` as our own; what it lacks is measured from its mask.
+def _invalid(path: Path, found: str) -> DatasetError:
+    return Problem(
+        *("file_invalid", None, str(path), None, found),
+        expected="a COCO json file: an object with the lists images, annotations and categories",
+        repair="export it again, or name another file in the specification",
+    ).error()
+
+
+def read_images(path: Path, problems: Problems, max_pixels: int) -> Images:
+    """The images that a file lists.
 
     Args:
-        entry: of the file, with the id and the thing id (`category_id`) that it is to have.
-        size: (height, width) of its image.
-        where: file, annotation and image, for messages.
-
-    Returns:
-        The annotation, or None if its polygons all have fewer than three points, as drawing tools
-        leave them behind.
+        path: of the file.
+        problems: takes images without id or file name, listed twice, on another computer, or with
+            a size that is none.
+        max_pixels: images that state more are refused.
 
     Raises:
-        DatasetError: a mask that cannot be decoded, or a box or area that is none.
+        DatasetError: there are none; in strict mode, the first error.
     """
-    annotation = Annotation(
-        id=entry["id"],
-        category_id=entry["category_id"],
-        iscrowd=int(bool(entry.get("iscrowd", 0))),
-        bbox_mode=BoxMode.XYWH_ABS,
-    )
-    segmentation = entry.get("segmentation")
-    if segmentation:
-        if isinstance(segmentation, list):
-            segmentation = [p for p in segmentation if not _is_flat(p)]
-            if not segmentation:
-                return None
+    images = Images({}, set())
+    names: dict[str, Id] = {}
+    for number, entry in enumerate(read_coco_file(path)["images"], start=1):
         try:
-            annotation["segmentation"] = compress(segmentation, *size)
-        except DatasetError as error:
-            raise DatasetError(f"{where}: {error}") from error
-        if not {"bbox", "area"} <= entry.keys():
-            entry = {**_measure(decode_mask(annotation["segmentation"], *size)), **entry}
-    annotation["bbox"] = _box(entry.get("bbox"), where)
-    area = entry.get("area", annotation["bbox"][2] * annotation["bbox"][3])
-    if type(area) not in (int, float) or not 0 <= area < np.inf:
-        raise DatasetError(f"{where}: area: expected a number of pixels, found {area!r}")
-    annotation["area"] = area
-    return annotation
+            _check_named(entry, number)
+            _check_once(entry, images.known, names)
+            _check_stated_size(entry, max_pixels)
+        except Fault as fault:
+            image_id = entry.get("id")
+            if not is_id(image_id):
+                fault.report(problems, path)
+                continue
+            fault.report(problems, path, image=image_id)
+            first = images.known.get(image_id)
+            # With two images of one id, nobody knows whose the annotations are: both go.
+            if not first or first["file_name"] != entry.get("file_name"):
+                images.left_out.add(image_id)
+            continue
+        images.known[entry["id"]] = entry
+        names[Path(entry["file_name"]).as_posix()] = entry["id"]
+    if not read_coco_file(path)["images"]:
+        raise _invalid(path, "it has no images")
+    known = {image_id: e for image_id, e in images.known.items() if image_id not in images.left_out}
+    return Images(known, images.left_out)
 
 
-def _is_flat(polygon: Any) -> bool:
-    return isinstance(polygon, list) and len(polygon) in (0, 2, 4)
+def _check_named(entry: Entry, number: int) -> None:
+    image_id, name = entry.get("id"), entry.get("file_name")
+    if not is_id(image_id) or not isinstance(name, str) or not name.strip("\0 "):
+        raise Fault(
+            "file_invalid",
+            f"the image at position {number} of its list is {short(entry)}",
+            "a number or a text as id, and a file_name",
+            "add them, or take the image out",
+        )
+    if "://" in name:
+        raise Fault(
+            "image_missing",
+            f"image {image_id} has the file_name {short(name)}, an address; nothing is fetched",
+            "a path below the folder of the images",
+            "download the image and write its path",
+        )
 
 
-def _box(bbox: Any, where: str) -> list[float]:
-    """[x, y, width, height], checked."""
-    if (
-        not isinstance(bbox, list)
-        or len(bbox) != 4
-        or not all(type(v) in (int, float) and abs(v) < np.inf for v in bbox)
-        or min(bbox[2:]) < 0
-    ):
-        raise DatasetError(f"{where}: bbox: expected [x, y, width, height], found {bbox!r}")
-    return [float(v) for v in bbox]
+def _check_once(entry: Entry, known: dict[Id, Entry], names: dict[str, Id]) -> None:
+    image_id, name = entry["id"], entry["file_name"]
+    if image_id in known:
+        raise Fault(
+            "image_id_duplicate",
+            f"two images have the id {image_id}: {known[image_id]['file_name']} and {name}",
+            "an id for every image",
+            "give one another id, and its annotations the same as image_id",
+        )
+    if Path(name).as_posix() in names:
+        raise Fault(
+            "image_listed_twice",
+            f"image {image_id} ({name}) is listed twice, first with the id"
+            f" {names[Path(name).as_posix()]}",
+            "every file once",
+            "take one of the two out, and give its annotations the other's id",
+        )
 
 
-def _measure(mask: np.ndarray) -> Entry:
-    """Box and area of an (H, W) bool mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return {"bbox": [0, 0, 0, 0], "area": 0}
-    x, y = int(columns[0]), int(rows[0])
-    box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
-    return {"bbox": box, "area": int(mask.sum())}
+def _check_stated_size(entry: Entry, max_pixels: int) -> None:
+    """Raises where a size is stated that is none; it may be absent."""
+    where = f"image {entry['id']} ({entry['file_name']})"
+    height, width = entry.get("height"), entry.get("width")
+    for key, side in (("height", height), ("width", width)):
+        if side is not None and (type(side) is not int or not 0 < side <= MAX_SIDE):
+            raise Fault(
+                "image_size_invalid",
+                f"{where} states the {key} {short(side)}",
+                f"1 to {MAX_SIDE} pixels",
+                "write the image's size, or leave it out to have it read from the image",
+            )
+    if height and width and height * width > max_pixels:
+        raise Fault(
+            "image_too_large",
+            f"{where} states {height} x {width} = {height * width} pixels",
+            f"at most {max_pixels}",
+            "cut it into tiles, or raise `max_pixels:` in the specification",
+        )

@@ -9,10 +9,10 @@ from detectron2.structures import BoxMode
 from tqdm import tqdm
 
 from project.data.categories import Categories
-from project.data.files import files_by_stem, require_path, some_of
+from project.data.files import files_by_stem, require_path
 from project.data.images import image_size
 from project.data.labels import LabelEncoding, encode_mask, label_encoding, read_label_map
-from project.data.problems import Problems
+from project.data.problems import Problem, Problems
 from project.data.records import Annotation, Record
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest
@@ -28,15 +28,23 @@ def read_categories(spec: DatasetSpec, split: str) -> Categories:
     """
     del split  # the specification names the classes for all
     if not spec.classes:
-        raise DatasetError(
-            f"{spec.where}: the format label_map needs `classes:`, a list of names (the first has"
-            " the value 0) or a mapping such as {background: 0, cell: 255}"
+        raise _wrong(
+            "classes_missing",
+            spec.where,
+            "the format label_map needs `classes:`",
+            "a list of names (the first has the value 0) or a mapping such as"
+            " {background: 0, cell: 255}",
+            "add it",
         )
     things = spec.things or ()
     for name in things:
         if name not in spec.classes:
-            raise DatasetError(
-                f"{spec.where}: things: '{name}' is no class.{nearest(name, spec.classes)}"
+            raise _wrong(
+                "class_unknown",
+                spec.where,
+                f"things: '{name}' is no class.{nearest(name, spec.classes)}",
+                "names of `classes:`",
+                "mend the name",
             )
     if bool(things) != bool(spec.instances):
         raise DatasetError(
@@ -70,58 +78,96 @@ def read_records(
     The image folder may be absent: scoring needs none.
 
     Raises:
-        DatasetError: a folder is missing or empty, or an image or a label map has no partner.
+        DatasetError: a folder is missing or empty; in strict mode, the first error.
     """
-    labels = _label_files(spec, split)
-    images = _image_files(spec, split, labels)
+    labels = _label_files(spec, split, problems)
+    images = _image_files(spec, split, labels, problems)
     encoding = label_encoding(spec, categories)
     records = []
     # Components need every pixel: worth a bar. Otherwise only headers are read.
-    for stem, path in tqdm(
-        labels.items(), f"{spec.name}_{split}", disable=None if categories.things else True
+    for stem, image in tqdm(
+        images.items(), f"{spec.name}_{split}", disable=None if categories.things else True
     ):
-        height, width = image_size(path)
-        record = Record(
-            file_name=str(images[stem]),
-            image_id=stem,
-            height=height,
-            width=width,
-            sem_seg_file_name=str(path),
-        )
-        if categories.things:
-            record["annotations"] = _components(path, encoding, categories)
-        records.append(record)
+        try:
+            size = image_size(labels[stem], max_pixels=spec.max_pixels)
+            records.append(_record(image, labels[stem], stem, size, encoding, categories))
+        except DatasetError as error:
+            problems.keep_error(error, "file_invalid", labels[stem])
     _number(records)
     return records
 
 
-def _label_files(spec: DatasetSpec, split: str) -> dict[str, Path]:
+def _record(
+    image: Path,
+    label: Path,
+    stem: str,
+    size: tuple[int, int],
+    encoding: LabelEncoding,
+    categories: Categories,
+) -> Record:
+    """The record of an image and its label map."""
+    record = Record(
+        file_name=str(image),
+        image_id=stem,
+        height=size[0],
+        width=size[1],
+        sem_seg_file_name=str(label),
+    )
+    if categories.things:
+        record["annotations"] = _components(label, encoding, categories)
+    return record
+
+
+def _label_files(spec: DatasetSpec, split: str, problems: Problems) -> dict[str, Path]:
     folder = require_path(spec.resolve(split, "labels"), f"{spec.where}: splits.{split}.labels")
-    labels = files_by_stem(folder)
+    labels = files_by_stem(folder, problems)
     if not labels:
-        raise DatasetError(f"{spec.where}: splits.{split}.labels: no label maps in {folder}")
+        raise _wrong(
+            "unpaired",
+            spec.where,
+            f"splits.{split}.labels: no label maps in {folder}",
+            "one for every image",
+            "mend the path, or add them",
+        )
     return labels
 
 
-def _image_files(spec: DatasetSpec, split: str, labels: dict[str, Path]) -> dict[str, Path]:
-    """Image of each label map; where there is no image folder, the name that it would have."""
+def _image_files(
+    spec: DatasetSpec, split: str, labels: dict[str, Path], problems: Problems
+) -> dict[str, Path]:
+    """Image of each label map that has one.
+
+    Where there is no image folder, the name that the image would have.
+    """
     if "images" not in spec.splits[split]:
         return labels
     folder = spec.resolve(split, "images")
     if not folder.is_dir():
         logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
         return {stem: folder / path.name for stem, path in labels.items()}
-    images = files_by_stem(folder)
+    images = files_by_stem(folder, problems)
     if not images:
-        raise DatasetError(f"{spec.where}: splits.{split}.images: there are no images in {folder}")
+        raise _wrong(
+            "image_missing",
+            spec.where,
+            f"splits.{split}.images: there are no images in {folder}",
+            "one for every label map",
+            "mend the path, or add them",
+        )
     for have, other, what in ((images, labels, "label map"), (labels, images, "image")):
-        lonely = [str(path) for stem, path in have.items() if stem not in other]
-        if lonely:
-            raise DatasetError(
-                f"{spec.where}: splits.{split}: no {what} for {some_of(lonely)}; an image and its"
-                " label map have the same name but for the suffix"
+        for stem in sorted(have.keys() - other.keys()):
+            problems.add(
+                "unpaired",
+                have[stem],
+                f"there is no {what} for it",
+                "an image and a label map of the same name but for the suffix",
+                "rename one, add the other, or take it out",
             )
-    return images
+    return {stem: images[stem] for stem in labels if stem in images}
+
+
+def _wrong(rule: str, file: str, found: str, expected: str, repair: str) -> DatasetError:
+    return Problem(rule, None, file, None, found, expected, repair).error()
 
 
 def _components(path: Path, encoding: LabelEncoding, categories: Categories) -> list[Annotation]:

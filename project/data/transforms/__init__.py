@@ -1,0 +1,1 @@
+"""Random changes of training images: what Detectron2 has, and what it lacks."""
