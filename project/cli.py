@@ -1,6 +1,7 @@
 """What every command line tool shares; imports nothing heavy, so that `--help` is quick."""
 
 import argparse
+import io
 import logging
 import sys
 import warnings
@@ -28,6 +29,7 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r".*torch\.meshgrid.*", category=UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    _print_any_name()
     try:
         status = main()
     except UserError as error:
@@ -43,3 +45,10 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
         )
         status = 1
     sys.exit(status)
+
+
+def _print_any_name() -> None:
+    """Makes prints escape what the terminal's encoding lacks: names of files hold any bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

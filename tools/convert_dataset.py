@@ -145,7 +145,7 @@ def _write_json(path: Path, summary: dict[str, Any], problems: "Problems") -> No
     fields = ("rule", "level", "split", "file", "annotation", "found", "expected", "repair")
     found = [{field: getattr(problem, field) for field in fields} for problem in problems.found]
     content = {**summary, "problems": found, "counts": problems.counts()}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import factories
 from corpus import BAD, Case
+from corpus.case import edit_json
 from corpus.images import FORMATS
+from corpus.pixels import cut_off
 from project.data.spec import read_spec
 from project.engine.setup import prepare_config
 from project.errors import DatasetError
@@ -56,6 +59,10 @@ def test_trainings_on_good_data_start(form: str, tmp_path: Path):
     start(factories.make(form, tmp_path))
 
 
+def rename_second_image(content: dict[str, Any]) -> None:
+    content["images"][1]["file_name"] = "caf\udce9.png"
+
+
 def files_of(folder: Path) -> dict[str, tuple[str, int]]:
     """Path -> hash of the content and time of change."""
     return {
@@ -78,12 +85,15 @@ def test_the_tool_lists_all_in_one_run_and_writes_a_sound_copy(tmp_path: Path):
     content["annotations"].append({**content["annotations"][2], "id": 500})
     path.write_text(json.dumps(content))
     image = tmp_path / "data" / "images" / "val" / "001.png"
-    image.write_bytes(image.read_bytes()[:200])
+    image.rename(image.with_name("caf\udce9.png"))  # a byte that is no UTF-8, as old disks have it
+    cut_off(image.with_name("caf\udce9.png"))
+    edit_json(tmp_path / "data" / "val.json", rename_second_image)
     before = files_of(tmp_path / "data")
 
     words = ["--json", tmp_path / "all.json", "--fix", tmp_path / "fixed"]
     done = run_process("tools/check_dataset.py", spec, *words, OMP_NUM_THREADS="1")
     assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "caf\\udce9.png" in done.stdout
     assert files_of(tmp_path / "data") == before
     listed = json.loads((tmp_path / "all.json").read_text())
     assert list(listed) == ["problems", "counts"]

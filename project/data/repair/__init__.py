@@ -142,4 +142,4 @@ def _write_changes(path: Path, changes: Sequence[Change], left: Sequence[Problem
         "left": [{key: getattr(problem, key) for key in keys} for problem in left],
         "counts": dict(Counter(change.rule for change in changes)),
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
