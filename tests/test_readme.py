@@ -71,7 +71,9 @@ def test_every_format_is_shown():
     assert sorted(all_shown) == sorted(FORMATS)
 
 
-@pytest.mark.parametrize("text", specifications(*DOCUMENTS), ids=lambda text: yaml.safe_load(text)["format"])
+@pytest.mark.parametrize(
+    "text", specifications(*DOCUMENTS), ids=lambda text: yaml.safe_load(text)["format"]
+)
 def test_data_sets_can_be_described_as_shown(text):
     check(parse_spec(yaml.safe_load(text)))
 

@@ -23,7 +23,10 @@ _AFFORDABLE = 5.0  # seconds; more are not spent at every start
 _NUM_KINDS = 3  # that an error shows
 # These make scores look better or worse than they are; what is learnt is right. The class count
 # is compared, and told, where it is filled in.
-_NOT_OF_TRAINING = ("leak_exact", "leak_group", "class_untaught", "class_count")
+_NOT_OF_TRAINING = (
+    *("leak_exact", "leak_group", "class_untaught", "class_count"),
+    "annotation_copied",
+)
 
 
 def check_training_data(cfg: CfgNode, names: Iterable[str]) -> None:
