@@ -31,6 +31,13 @@ REQUIRES = [
 ]
 EXTRAS = {
     "demo": ["scikit-learn>=1.5"],  # the handwritten digits of the built-in data set
+    # Systems of other libraries; nothing else needs them.
+    "zoo": [
+        "scikit-image>=0.25",  # watershed
+        "segmentation-models-pytorch>=0.5",
+        "timm>=1.0.15",
+        "transformers>=5",
+    ],
     "dev": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

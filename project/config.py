@@ -41,7 +41,8 @@ def _add_data_keys(cfg: CfgNode) -> None:
     # to SIZE x SIZE. Takes the place of MIN_SIZE_TRAIN and CROP.
     cfg.INPUT.LSJ = CfgNode({"ENABLED": False, "SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
     # Random changes in training, in their order: [{name: flip, prob: 0.5}, {name: blur}, ...], see
-    # docs/augmentations.md. Takes the place of all keys of INPUT that change training images.
+    # docs/augmentations.md. Takes the place of all other keys of INPUT that change training
+    # images, wherever they are set; the log names those.
     cfg.INPUT.AUGMENTATIONS = []
     # Images without objects for each image with objects in training, a random choice (by SEED) of
     # those there are; 0: none. Negative: FILTER_EMPTY_ANNOTATIONS says whether all or none.

@@ -48,3 +48,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f" Did you mean {', '.join(close)}?"
     return f" Known: {', '.join(sorted(known)[:20])}." if known else ""
+
+
+def nearest_of_each(names: Iterable[str], known: Iterable[str]) -> str:
+    """Lists names that are not there, each with what looks like it; one alone as `nearest` does."""
+    names, known = list(names), list(known)
+    if len(names) == 1:
+        return f"'{names[0]}'.{nearest(names[0], known)}"
+    texts = []
+    for name in names:
+        hint = nearest(name, known)
+        near = f" (d{hint[2:]})" if hint.startswith(" Did") else ""
+        texts.append(f"'{name}'{near}")
+    return ", ".join(texts)

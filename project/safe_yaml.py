@@ -1,11 +1,15 @@
 """Reads YAML that people write: no tag runs code, and no key stands twice."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from project.errors import ConfigError, nearest
+
+# YAML takes it for a comment, up to the end of the line.
+_BARE_COLOUR = re.compile(r"(?:[:,]\s+|\[\s*)#[0-9A-Fa-f]{6}\b")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -72,4 +76,21 @@ def parse_yaml(text: str) -> Any:
     except ConfigError:
         raise
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"not plain YAML ({' '.join(str(error).split())})") from error
+        reason = f"not plain YAML ({' '.join(str(error).split())})"
+        raise ConfigError(f"{reason}{_hint(error, text)}") from error
+
+
+def _hint(error: Exception, text: str) -> str:
+    """How to mend what is not YAML, where the reason is known."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return ""
+    if "'\\t'" in str(error):
+        return f"; line {mark.line + 1}: use spaces instead of the tab"
+    for number, line in enumerate(text.splitlines()[: mark.line + 1], start=1):
+        if _BARE_COLOUR.search(line):
+            return (
+                f"; line {number}: a colour needs quotes, such as '#FF0000', or YAML takes it for"
+                " a comment"
+            )
+    return ""

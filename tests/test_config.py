@@ -174,3 +174,22 @@ def test_every_key_of_ours_has_a_reader():
     }
     unread = sorted(key for key in added if key.rsplit(".", 1)[-1] not in read)
     assert not unread, f"keys without a reader: {unread}"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("SOLVER:\n\tMAX_ITER: 1\n", "; line 2: use spaces instead of the tab"),
+        ("a: 1\nclasses: {a: #000000, b: #FF0000}\nb: 2\n", "; line 2: a colour needs quotes"),
+        ("classes: {a: #000000}\n", "; line 1: a colour needs quotes"),
+        ("classes:\n  a: [#000000, #111111]\n", "; line 2: a colour needs quotes"),
+    ],
+)
+def test_what_yaml_trips_over_is_named(tmp_path, text, hint):
+    path = write(tmp_path / "c.yaml", text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path)
+    assert hint in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(write(path, "a: [1  # a comment, #5\n"))
+    assert "a colour" not in str(caught.value), "not every error is about that"

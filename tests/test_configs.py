@@ -8,6 +8,8 @@ from detectron2.modeling import build_model
 
 import project.modeling  # noqa: F401
 from project.config import load_config
+from project.data.architectures import model_parts
+from project.safe_yaml import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
@@ -41,14 +43,38 @@ def test_configs_are_there():
     assert set(PUBLISHED) < set(NAMES)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def _name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY / "configs"))
+
+
+def is_part(path: Path) -> bool:
+    """Whether the file is only a part of others: a base without a command of its own."""
+    return path.name.startswith("Base-") and "--config-file" not in opening_comment(path)
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if not is_part(path)], ids=_name)
 def test_builds(path):
     cfg = load(path)
     assert all((REPOSITORY / spec).is_file() for spec in cfg.DATASETS.SPECS)
     model = build_model(cfg)
-    parts = cfg.MODEL.MASK_UNET
-    assert (model.roi_heads is not None) == parts.INSTANCES
-    assert (model.sem_seg_head is not None) == parts.SEMANTICS
+    parts = model_parts(cfg)
+    assert parts.instances or parts.semantics
+    if cfg.MODEL.META_ARCHITECTURE == "MaskUNet":
+        assert (model.roi_heads is not None) == parts.instances
+        assert (model.sem_seg_head is not None) == parts.semantics
+
+
+def test_every_part_is_used():
+    used = {
+        (path.parent / base).resolve()
+        for path in CONFIGS
+        for base in _as_list(read_yaml(path).get("_BASE_", []))
+    }
+    assert {path for path in CONFIGS if is_part(path)} <= used
+
+
+def _as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)

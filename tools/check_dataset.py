@@ -6,11 +6,13 @@ tools/check_dataset.py D.yaml --config-file configs/C.yaml --json problems.json
 tools/check_dataset.py D.yaml --fix corrected/
 
 Problems are printed by kind, the most harmful first; --json has all of them. Exit status: 0 where
-there are no errors (warnings are to be looked at), 1 where there are, 2 for a wrong command line.
+there are no errors (warnings are to be looked at), 1 where there are, in the specification or in
+the data, 2 for a wrong command line, such as a file that does not exist.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.errors import nearest
 
 if TYPE_CHECKING:
     from project.data.check_cache import Kept
@@ -40,7 +43,47 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.fix and args.quick:
         parser.error("--fix needs to know every file, so leave --quick out")
+    wrong = (
+        unreadable("SPEC", Path(args.spec))
+        or (args.config_file and unreadable("--config-file", Path(args.config_file)))
+        or (args.json and unwritable("--json", args.json))
+        or (args.fix and occupied("--fix", args.fix))
+    )
+    if wrong:
+        parser.error(wrong)
     return args
+
+
+def unreadable(word: str, path: Path) -> str | None:
+    """What is wrong with the path of a file to be read, if anything."""
+    if path.is_file():
+        return None
+    folder = path if path.is_dir() else path.parent
+    names = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
+    if not path.is_dir():
+        return f"{word}: {path}: no such file.{nearest(path.name, names)}"
+    known = f"; in it are {', '.join(names[:20])}" if names else ""
+    return f"{word}: {path} is a folder; name its YAML file{known}"
+
+
+def unwritable(word: str, path: Path) -> str | None:
+    """What is wrong with the path of a file to be written, if anything."""
+    if path.is_dir():
+        return f"{word}: {path} is a folder; name a file in it"
+    if not path.parent.is_dir():
+        return f"{word}: the folder {path.parent} does not exist; create it, or name another file"
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return f"{word}: {path} cannot be written; name another file"
+    return None
+
+
+def occupied(word: str, path: Path) -> str | None:
+    """What is wrong with the path of a new folder, if anything."""
+    if path.exists() and not path.is_dir():
+        return f"{word}: {path} is a file; name a new or an empty folder"
+    if path.is_dir() and any(path.iterdir()):
+        return f"{word}: {path} is not empty; name a new or an empty folder"
+    return None
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -54,12 +54,14 @@ def main(argv: list[str] | None = None) -> int:
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED)
     folder = args.output or Path(cfg.OUTPUT_DIR) / "data"
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("fed_[0-9]*_*.png"):
+        earlier.unlink()
     pictures = []
     images = fed_images(cfg, args.split, args.count, args.draws)
     for number, fed in enumerate(tqdm(images, "images", total=args.count, disable=None)):
         categories = dataset_info(fed.before["dataset"]).categories
         pictures.append(draw_fed(fed, categories, cfg.INPUT.FORMAT))
-        name = f"{number:03}_{Path(fed.before['file_name']).stem}.png"
+        name = f"fed_{number:03}_{Path(fed.before['file_name']).stem}.png"
         (folder / name).write_bytes(encode(pictures[-1], ".png"))
     sheet = folder / "contact.png"
     sheet.write_bytes(encode(contact_sheet(pictures), ".png"))

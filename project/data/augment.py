@@ -1,5 +1,7 @@
 """The random changes of training images that a config asks for: by a list, or by single keys."""
 
+import logging
+from functools import reduce
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -10,13 +12,16 @@ from project.data.transforms.listed import KEY, Step, read_steps
 from project.data.transforms.photometric import COLOURS
 from project.data.transforms.table import (
     COPY_PASTE,
+    CROPS,
     colour_jitter,
     flip,
     large_scale_jitter,
 )
 from project.errors import ConfigError
 
-# Keys that a list takes the place of -> values that leave nothing out: the default, and off.
+logger = logging.getLogger(__name__)
+
+# Keys that a list takes the place of -> values that nobody will miss: the default, and off.
 _REPLACED: dict[str, tuple[Any, ...]] = {
     "CROP.ENABLED": (False,),
     "LSJ.ENABLED": (False,),
@@ -24,19 +29,19 @@ _REPLACED: dict[str, tuple[Any, ...]] = {
     "RANDOM_FLIP": ("horizontal", "none"),
     "COLOR_JITTER": (0.0,),
 }
+_CROPPING = {"CROP.ENABLED", "LSJ.ENABLED"}
 
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
     """What INPUT asks for, but for copy_paste; in testing only the resize of MIN_SIZE_TEST.
 
     Raises:
-        ConfigError: an impossible value, or a list beside keys that it takes the place of.
+        ConfigError: an impossible value.
     """
     if not is_train:
         return _resize((cfg.INPUT.MIN_SIZE_TEST,), cfg.INPUT.MAX_SIZE_TEST, "choice")
     steps = read_steps(cfg.INPUT.AUGMENTATIONS)
     if steps:
-        _check_alone(cfg.INPUT)
         return [built for step in steps for built in step.build(cfg.INPUT.FORMAT)]
     return [
         *(_large_scale_jitter(cfg) if cfg.INPUT.LSJ.ENABLED else _crop_and_resize(cfg)),
@@ -81,17 +86,30 @@ def copy_paste_step(cfg: CfgNode) -> Step | None:
     return steps[-1] if steps and steps[-1].name == COPY_PASTE else None
 
 
-def _check_alone(node: CfgNode) -> None:
+def log_replaced(cfg: CfgNode) -> None:
+    """Tells which keys do nothing because there is a list, and warns where a crop is lost."""
+    steps = read_steps(cfg.INPUT.AUGMENTATIONS)
+    unused = _replaced(cfg.INPUT) if steps else {}
+    if unused:
+        named = ", ".join(f"INPUT.{key} {value}" for key, value in unused.items())
+        logger.info("%s takes the place of %s, which is not used", KEY, named)
+    if unused.keys() & _CROPPING and not any(step.name in CROPS for step in steps):
+        logger.warning(
+            "%s has no crop in place of that of the config: images are fed whole, which takes more"
+            " memory; %s crop",
+            KEY,
+            " and ".join(CROPS),
+        )
+
+
+def _replaced(node: CfgNode) -> dict[str, Any]:
+    """Keys that are set to something, but whose place the list takes -> their values."""
+    found = {}
     for key, harmless in _REPLACED.items():
-        value: Any = node
-        for name in key.split("."):
-            value = value[name]
-        value = tuple(value) if isinstance(value, list) else value
-        if value not in harmless:
-            raise ConfigError(
-                f"{KEY} takes the place of INPUT.{key}, which is {value}; say it in the list and"
-                f" set INPUT.{key} to {harmless[-1]}"
-            )
+        value = reduce(getattr, key.split("."), node)
+        if (tuple(value) if isinstance(value, list) else value) not in harmless:
+            found[key] = value
+    return found
 
 
 def _crop_and_resize(cfg: CfgNode) -> list[T.Augmentation]:

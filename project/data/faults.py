@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from project.data.problems import Id, Problems
+from project.data.records import Record
 from project.errors import DatasetError
 
 _repr = reprlib.Repr()
@@ -42,6 +43,12 @@ class Fault(DatasetError):
         """
         parts = (self.rule, file, self.found, self.expected, self.repair)
         problems.add(*parts, annotation=annotation, image=image)
+
+
+def in_image(record: Record, file: str | Path = "") -> str:
+    """Names the image that an entry of a file is about; "" where the file is that image's own."""
+    image = Path(record["file_name"])
+    return "" if Path(file).stem == image.stem else f" (image {image.name})"
 
 
 def short(value: Any) -> str:

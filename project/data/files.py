@@ -1,6 +1,8 @@
 """Finding files, and saying what is near where one is missing."""
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +54,8 @@ def require_path(path: Path, where: str) -> Path:
 def files_by_stem(folder: Path, problems: Problems | None = None) -> dict[str, Path]:
     """All image files below a folder, sorted: path relative to it without suffix -> file.
 
+    Folders that are symbolic links are followed.
+
     Args:
         folder: where to look.
         problems: takes files that differ from another in their suffix only, which are left out;
@@ -62,7 +66,7 @@ def files_by_stem(folder: Path, problems: Problems | None = None) -> dict[str, P
     """
     problems = problems or Problems(strict=True)
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files_below(folder)):
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
             continue
         stem = path.relative_to(folder).with_suffix("").as_posix()
@@ -79,6 +83,17 @@ def files_by_stem(folder: Path, problems: Problems | None = None) -> dict[str, P
     return files
 
 
+def _files_below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """All files below a folder, through symbolic links too, unless one leads back up."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    _, folders, files = next(os.walk(folder), ("", [], []))
+    yield from (folder / name for name in files)
+    for name in folders:
+        yield from _files_below(folder / name, (*above, real))
+
+
 def relative_name(record: "Record", info: "DatasetInfo") -> str:
     """What an image is called within its data set, whatever the machine.
 
@@ -88,17 +103,49 @@ def relative_name(record: "Record", info: "DatasetInfo") -> str:
 
     Returns:
         The path, with "/", that starts at the folder of its split's images, or else at another
-        folder of its split, or at the root; it never leaves it: parts ".." are dropped.
+        folder of its split, or at the root; it never leaves it: parts ".." are dropped. An image
+        that has a folder of its own is called as this folder is.
     """
     spec = info.spec
-    split = record.get("dataset", "").removeprefix(f"{spec.name}_")
-    paths = spec.splits.get(split, spec.splits.get(info.split, {}))
+    paths = spec.splits.get(own_split(record, info), spec.splits.get(info.split, {}))
     keys = sorted(paths, key=lambda key: key != "images")
     path = os.path.abspath(record["file_name"])
+    if "samples" in paths:  # <its name>/images/<any name>
+        folder = os.path.dirname(os.path.dirname(path))
+        path = f"{folder}{os.path.splitext(path)[1]}"
     names = [os.path.relpath(path, spec.root / paths[key]) for key in keys]
     names.append(os.path.relpath(path, spec.root))
-    inside = next((name for name in names if not name.startswith("..")), names[0])
-    return "/".join(part for part in Path(inside).parts if part not in ("..", os.sep))
+    return _downwards(next((name for name in names if not name.startswith("..")), names[0]))
+
+
+def own_split(record: "Record", info: "DatasetInfo") -> str:
+    """The split that an image was read from, wherever it is now."""
+    return record.get("dataset", "").removeprefix(f"{info.spec.name}_")
+
+
+def group_of(record: "Record", info: "DatasetInfo", pattern: str) -> str | None:
+    """The text that `groups:` finds in the path of an image, which starts at the root.
+
+    Args:
+        record: of the image.
+        info: of a split of its data set.
+        pattern: regular expression; its first group counts, if it has one.
+
+    Returns:
+        None where it finds nothing.
+    """
+    match = re.search(pattern, path_from_root(record, info))
+    return match[1 if match.re.groups else 0] if match else None
+
+
+def path_from_root(record: "Record", info: "DatasetInfo") -> str:
+    """The path of an image, with "/", that starts at the root; parts ".." are dropped."""
+    path = os.path.abspath(record["file_name"])
+    return _downwards(os.path.relpath(path, info.spec.root))
+
+
+def _downwards(path: str) -> str:
+    return "/".join(part for part in Path(path).parts if part not in ("..", os.sep))
 
 
 def some_of(names: list[str], limit: int = 3) -> str:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
+from project.data.orientation import Size, turned_size
 from project.data.problems import Problem
 from project.errors import DatasetError
+
+_TEXT_SUFFIXES = (".json", ".txt", ".xml")
 
 # What decoders raise for damaged, truncated or hostile files.
 UNREADABLE = (
@@ -74,6 +77,27 @@ def wrong_channels(path: str | Path, found: str, channels: int) -> DatasetError:
         f"{channels} channels, as INPUT.CHANNELS says",
         "set INPUT.CHANNELS, or export all images alike",
     )
+
+
+def turned_repair(source: str | Path, found: Size, stored: Size, orientation: int) -> str:
+    """What to do about an image that is turned by 90 degrees against what `source` says.
+
+    Args:
+        source: the annotation file, or another picture.
+        found: (height, width) of the image as it was taken.
+        stored: the same as its file has it.
+        orientation: of its EXIF, 1 to 8.
+    """
+    upright = turned_size(stored, orientation)
+    if upright != stored:
+        other = "ignore" if found == upright else "apply"
+        return (
+            f"one of the two is turned by 90 degrees: write `exif: auto` or `exif: {other}` in the"
+            " data set specification, or annotate the image as it is taken now"
+        )
+    if Path(source).suffix.lower() in _TEXT_SUFFIXES:
+        return f"width and height are exchanged in {source}: correct them there"
+    return "turn one of the two by 90 degrees: no EXIF orientation says which"
 
 
 def check_pixel_count(path: str | Path, height: int, width: int, max_pixels: int) -> None:

@@ -4,6 +4,7 @@ Pillow decodes them, but for what only `arrays` can: many channels, or colours o
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from project.data.image_errors import (
     check_pixel_count,
     image_error,
     missing,
+    turned_repair,
     unreadable,
     wrong_depth,
 )
@@ -245,8 +247,7 @@ def check_size(found: Size, path: str | Path, expected: Size, source: str | Path
         path,
         f"its size is {found[0]} x {found[1]} pixels (height x width)",
         f"{expected[0]} x {expected[1]}, as {source} says",
-        "one of the two is turned by 90 degrees: annotate images as their EXIF turns them, or see"
-        " `exif:` in datasets/README.md"
+        turned_repair(source, found, *read_header(path, sys.maxsize))
         if is_turned
         else "export both at the same size",
     )

@@ -135,8 +135,9 @@ class Problems:
         return {rule: counts[rule] for rule in sorted(counts, key=_ORDER.__getitem__)}
 
     def by_rule(self) -> dict[str, list[Problem]]:
-        """Rule -> its findings, the most harmful rule first."""
-        return {rule: [p for p in self.found if p.rule == rule] for rule in self.counts()}
+        """Rule -> its findings, the most harmful rule first, and what concerns all splits."""
+        found = sorted(self.found, key=lambda p: p.split is not None)
+        return {rule: [p for p in found if p.rule == rule] for rule in self.counts()}
 
     def log_warnings(self, name: str) -> None:
         """One line a kind in the log."""

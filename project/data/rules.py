@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
     "leak_near": Rule("warning", "nearly the same image in two splits"),
     "image_copied": Rule("warning", "the same image under two names in one split"),
     "exif_ambiguous": Rule("warning", "an EXIF orientation that the sizes cannot confirm"),
+    "exif_mixed": Rule("warning", "some images are annotated as EXIF turns them, some as stored"),
     "label_all_ignored": Rule("warning", "a label map with nothing to learn from"),
     "polygon_crossing": Rule("warning", "a polygon that crosses itself"),
     "polygon_overhang": Rule("warning", "an object that reaches far beyond its image"),
@@ -97,4 +98,6 @@ RULES: dict[str, Rule] = {
     "image_dark": Rule("warning", "16-bit images that arrive nearly black"),
     "alpha_used": Rule("warning", "transparency, which is dropped"),
     "lost_in_conversion": Rule("warning", "what the target format cannot hold"),
+    "image_renamed": Rule("warning", "an image that has another name in the new data set"),
+    "split_needed": Rule("warning", "a split that other tools of the target format ask for"),
 }

@@ -41,7 +41,7 @@ class DatasetSpec:
         instances: where objects come from if the format has none, one of `INSTANCE_SOURCES`.
         exif: one of `EXIF_MODES`: "apply" turns images as their EXIF orientation says, "ignore"
             takes them as stored, "auto" takes what agrees with the size that annotations state.
-        groups: regular expression on an image's path relative to its folder; images of which it
+        groups: regular expression on an image's path, which starts at `root`; images in which it
             finds the same text (its first group, if it has one) belong together in one split.
         max_pixels: images of more are refused before they are decoded.
     """
@@ -181,7 +181,13 @@ def _splits(value: Any, where: str) -> dict[str, dict[str, str]]:
     for split, paths in value.items():
         here = f"{where}: splits.{split}"
         if not isinstance(paths, Mapping) or not all(isinstance(p, str) for p in paths.values()):
-            raise DatasetError(f"{here}: expected 'key: path' lines, found {paths!r}")
+            repair = ""
+            if isinstance(paths, Mapping) and any(isinstance(p, list) for p in paths.values()):
+                repair = (
+                    "; a key takes one folder, not a list: give each folder a split of its own, and"
+                    " join and divide them with tools/convert_dataset.py --split"
+                )
+            raise DatasetError(f"{here}: expected 'key: path' lines, found {paths!r}{repair}")
         splits[str(split)] = {str(k): _expand(p, f"{here}.{k}") for k, p in paths.items()}
     return splits
 

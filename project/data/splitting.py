@@ -1,6 +1,5 @@
 """Splits that can be made again: classes spread evenly, groups of images kept together."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,13 +9,11 @@ from tqdm import tqdm
 
 from project.data.categories import IGNORE_LABEL
 from project.data.dataset import DatasetInfo
-from project.data.files import relative_name, some_of
+from project.data.files import group_of, own_split, path_from_root, relative_name, some_of
 from project.data.labels import read_semantic
 from project.data.records import Record
 from project.data.stratification import stratify
-from project.errors import ConfigError, DatasetError
-
-_NAMES = {1: ("train",), 2: ("train", "val"), 3: ("train", "val", "test")}
+from project.errors import DatasetError
 
 
 class Split(NamedTuple):
@@ -31,24 +28,6 @@ class Split(NamedTuple):
     notes: list[str]
 
 
-def parse_shares(text: str) -> dict[str, float]:
-    """Split -> share of the images, of a text such as 0.8/0.1/0.1.
-
-    Raises:
-        ConfigError: other than two or three numbers above 0 with the sum 1.
-    """
-    try:
-        shares = [float(share) for share in text.split("/")]
-    except ValueError:
-        shares = []
-    if len(shares) not in (2, 3) or not all(s > 0 for s in shares) or abs(sum(shares) - 1) > 1e-6:
-        raise ConfigError(
-            f"--split: expected the shares of train/val or of train/val/test, which sum to 1, such"
-            f" as 0.8/0.1/0.1; found {text!r}"
-        )
-    return dict(zip(_NAMES[len(shares)], shares))
-
-
 def split_dataset(
     sources: Sequence[tuple[DatasetInfo, list[Record]]],
     shares: dict[str, float],
@@ -61,15 +40,14 @@ def split_dataset(
         sources: classes and images of these splits.
         shares: split -> share of the images; they sum to 1.
         seed: the same seed gives the same splits, in whatever order the images come.
-        pattern: images in whose relative names this regular expression finds the same text (its
-            first group, if it has one) stay together.
+        pattern: images in whose paths, which start at the root, this regular expression finds the
+            same text (its first group, if it has one) stay together.
 
     Raises:
-        DatasetError: fewer groups than splits, or a pattern that matches no name or is none.
+        DatasetError: fewer groups than splits, or a pattern that finds nothing in any path.
     """
     pairs = [(info, record) for info, records in sources for record in records]
-    names = [f"{info.split}/{relative_name(record, info)}" for info, record in pairs]
-    groups = group_names(names, pattern) if pattern else names
+    groups = _group_names(pairs, pattern)
     bar = tqdm(pairs, "classes", unit="image", disable=None)
     present = np.stack([_classes_present(record, info) for info, record in bar])
     assigned = stratify(present, groups, list(shares.values()), seed)
@@ -82,40 +60,33 @@ def split_dataset(
     return Split(dataset, notes)
 
 
-def group_names(names: Sequence[str], pattern: str) -> list[str]:
-    """The group of each name: the text that a regular expression finds in it, or the name itself.
-
-    Args:
-        names: `split/relative name` each; the split is not searched.
-        pattern: regular expression; its first group counts, if it has one.
-
-    Raises:
-        DatasetError: it finds nothing in any name, or is no regular expression.
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise DatasetError(f"groups: {pattern!r} is no regular expression: {error}") from error
-    matches = [expression.search(name.split("/", 1)[1]) for name in names]
-    if not any(matches):
+def _group_names(pairs: Sequence[tuple[DatasetInfo, Record]], pattern: str | None) -> list[str]:
+    """The group of each image; those in which the pattern finds nothing are alone in theirs."""
+    found = [group_of(record, info, pattern) if pattern else None for info, record in pairs]
+    if pattern and all(group is None for group in found):
+        paths = [path_from_root(record, info) for info, record in pairs]
         raise DatasetError(
-            f"groups: the regular expression {pattern!r} finds nothing in any of the"
-            f" {len(names)} names, such as {some_of([name.split('/', 1)[1] for name in names])}"
+            f"groups: the regular expression {pattern!r} finds nothing in any of the {len(paths)}"
+            f" paths, such as {some_of(paths)}"
         )
     return [
-        f"group {match[1] if expression.groups else match[0]}" if match else f"name {name}"
-        for name, match in zip(names, matches)
+        f"{own_split(record, info)}/{relative_name(record, info)}"
+        if group is None
+        else f"group {group}"
+        for group, (info, record) in zip(found, pairs, strict=True)
     ]
 
 
 def _classes_present(record: Record, info: DatasetInfo) -> np.ndarray:
-    """(K,) bool, which classes an image shows."""
+    """(K,) bool, which classes an image shows; crowds show none."""
     categories = info.categories
     present = np.zeros(max(len(categories.semantic), IGNORE_LABEL + 1), dtype=bool)
     if {"sem_seg_file_name", "pan_seg_file_name"} & record.keys():
         present[np.unique(read_semantic(record, info))] = True
         present[IGNORE_LABEL] = False
     for annotation in record.get("annotations", []):
+        if annotation["iscrowd"]:
+            continue
         present[categories.semantic_of_thing(annotation["category_id"])] = True
     return present[: len(categories.semantic)]
 

@@ -1,20 +1,23 @@
 """Whether a data set can be trusted: all that is wrong with it, found in one run."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode
 
 from project.config import get_project_config
-from project.data.checks.census import Census, take_census
+from project.data.checks.census import Census, exif_text, take_census
 from project.data.checks.classes import check_config, check_names, check_occurrence
 from project.data.checks.headers import Resizing
 from project.data.checks.leaks import check_leaks
+from project.data.checks.legend import check_legend
 from project.data.checks.looks import Look, Reading
 from project.data.checks.objects import check_objects
 from project.data.checks.pixels import check_pixels, spread
@@ -29,8 +32,9 @@ from project.data.register import dataset_info, dataset_records
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError
 
-_NUM_LABELS_READ = 8
+logger = logging.getLogger(__name__)
 
+_NUM_LABELS_READ = 8
 
 Data = dict[str, tuple[DatasetInfo, list[Record]]]  # split -> its classes and images
 
@@ -97,7 +101,7 @@ def check_data(
     looks: dict[str, list[Look]] = {}
     census: Census = {}
     for split, (info, records) in data.items():
-        looks[split] = check_pixels(
+        looks[split], exif = check_pixels(
             info,
             records,
             problems,
@@ -107,31 +111,46 @@ def check_data(
             progress=progress,
         )
         sound = _check_masks(info, records, problems, quick=quick)
-        census[split] = take_census(info, sound, looks[split], quick=quick)
+        census[split] = take_census(info, sound, looks[split], exif, quick=quick)
+    check_legend([info for info, _ in data.values()], chain(*looks.values()), problems)
     check_occurrence(data, census, problems, quick=quick)
     check_config(data, cfg, census, problems)
     check_leaks(data, looks, problems, quick=quick)
+    if exif_text(census):
+        logger.info(exif_text(census))
     return Report(problems, data, census)
 
 
 def _read_infos(
     spec: DatasetSpec, splits: Sequence[str], problems: Problems
 ) -> dict[str, DatasetInfo]:
-    """Split -> its classes: those that all splits agree on, or else those that it has alone."""
-    alone = {}
+    """Split -> its classes: those that all splits agree on, or else those that it has alone.
+
+    A split without some of the chosen classes is read with all that it has.
+    """
+    alone: dict[str, DatasetInfo] = {}
+    others: dict[str, DatasetInfo] = {}
     for split in splits:
         one = replace(spec, splits={split: spec.splits[split]})
         with problems.in_split(split), _kept(problems, spec):
             alone[split] = replace(read_info(one, split), spec=spec)
-    known = len(problems.found)
+        if split not in alone and _lacks_classes(problems, split):
+            with _kept(Problems(), spec):  # told; what else is wrong with the split is not
+                others[split] = replace(read_info(replace(one, things=None), split), spec=spec)
+    told = len(problems.found)
     check_names(spec, alone, problems)
-    differ = len(problems.found) > known
-    infos = {}
-    for split, own in alone.items():
-        infos[split] = own
+    differ = bool(others) or len(problems.found) > told
+    own = alone | others
+    infos = {split: own[split] for split in splits if split in own}
+    for split in alone:
         with problems.in_split(split), _kept(Problems() if differ else problems, spec):
             infos[split] = read_info(spec, split)
     return infos
+
+
+def _lacks_classes(problems: Problems, split: str) -> bool:
+    """Whether a split lacks classes that the specification chooses."""
+    return any((p.rule, p.split) == ("class_missing", split) for p in problems.found)
 
 
 @contextmanager
@@ -180,8 +199,10 @@ def check_dataset_quick(name: str, channels: int = 3) -> None:
         DatasetError: a missing or empty folder, missing files, no object at all, an image of
             another size than stated, a label map with values that mean nothing.
     """
-    info, records = dataset_info(name), dataset_records(name)
-    _check_files(info, records)
+    info = dataset_info(name)
+    folder = _image_folder(info)  # before a reader says that there is none
+    records = dataset_records(name)
+    _check_files(info, records, folder)
     if all(record.get("annotations") == [] for record in records):
         path = info.truth_file(records[0])
         classes = ", ".join(info.categories.things)
@@ -195,12 +216,21 @@ def check_dataset_quick(name: str, channels: int = 3) -> None:
             read_semantic(labelled[index], info)
 
 
-def _check_files(info: DatasetInfo, records: Iterable[Record]) -> None:
+def _image_folder(info: DatasetInfo) -> Path:
+    """The folder of the images of a split.
+
+    Raises:
+        DatasetError: it does not exist.
+    """
+    if "images" not in info.spec.splits[info.split]:
+        return info.spec.root
+    where = f"{info.spec.where}: splits.{info.split}.images"
+    return require_path(info.spec.resolve(info.split, "images"), where)
+
+
+def _check_files(info: DatasetInfo, records: Iterable[Record], folder: Path) -> None:
     """Checks that images exist, with one listing a folder: quick on network file systems too."""
     where = f"{info.spec.where}: splits.{info.split}.images"
-    folder = info.spec.root
-    if "images" in info.spec.splits[info.split]:
-        folder = require_path(info.spec.resolve(info.split, "images"), where)
     by_folder: dict[Path, list[str]] = defaultdict(list)
     for record in records:
         path = Path(record["file_name"])

@@ -32,6 +32,8 @@ from project.evaluation.results import Weights
 logger = logging.getLogger(__name__)
 
 Classes = dict[str, list[str]]  # "things" and "stuff" -> names
+_ENDINGS = (".pth", ".pkl", ".pt", ".pyth")  # of weights files
+_TRAINED = ("model_best.pth", "model_final.pth")  # those of a run that are predicted with
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -199,8 +201,8 @@ def check_weights_exist(path: str) -> None:
         WeightsError: a local file that is not there.
     """
     if path and "://" not in path and not os.path.isfile(path):
-        folder = Path(path).parent
-        known = [p.name for p in folder.glob("*.p*")] if folder.is_dir() else []
+        beside = [p.name for p in Path(path).parent.glob("*") if p.suffix in _ENDINGS]
+        known = beside or [str(p) for p in Path("output").glob("*/*") if p.name in _TRAINED]
         raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
 
 

@@ -12,7 +12,7 @@ from detectron2.data import (
 )
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
-from project.data.augment import copy_paste_step
+from project.data.augment import copy_paste_step, log_replaced
 from project.data.copy_paste import CopyPaste, check_sources
 from project.data.mapper import SegmentationMapper
 from project.data.records import Record
@@ -33,6 +33,7 @@ def build_train_loader(cfg: CfgNode) -> Any:
         ConfigError: no image is left, or the data has not what the config asks for.
         DatasetError: the data sets cannot be read.
     """
+    log_replaced(cfg)
     mapper = SegmentationMapper(cfg, is_train=True)
     records = training_records(cfg, mapper)
     sampler = None

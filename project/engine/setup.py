@@ -16,8 +16,9 @@ from detectron2.utils.logger import setup_logger
 
 from project.config import load_config
 from project.data.architectures import model_parts
-from project.data.augment import needs_bitmasks
+from project.data.augment import copy_paste_step, needs_bitmasks
 from project.data.categories import Categories
+from project.data.copy_paste import check_sources
 from project.data.register import (
     choose_mask_format,
     dataset_info,
@@ -219,8 +220,10 @@ def _check_taught(cfg: CfgNode) -> None:
     """Checks that the training data has what the model is to learn.
 
     Raises:
-        ConfigError: no countable class for instances, or objects without masks.
+        ConfigError: no countable class for instances, objects without masks, or none to paste.
     """
+    if copy_paste_step(cfg) is not None:
+        check_sources([r for name in cfg.DATASETS.TRAIN for r in dataset_records(name)])
     if not model_parts(cfg).instances:
         return
     for name in cfg.DATASETS.TRAIN:

@@ -108,3 +108,36 @@ def test_a_corrected_copy_is_clean(bad_spec, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         tool.main([str(bad_spec), "--fix", "x", "--quick"])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["goood.yaml"], "goood.yaml: no such file. Did you mean good.yaml?"),
+        (["."], "a folder; name its YAML file; in it are good.yaml"),
+        (["empty"], "a folder; name its YAML file"),
+        (["good.yaml", "--config-file", "c.yaml"], "--config-file: c.yaml: no such file"),
+        (["good.yaml", "--json", "missing/x.json"], "the folder missing does not exist"),
+        (["good.yaml", "--json", "empty"], "--json: empty is a folder"),
+        (["good.yaml", "--fix", "full"], "--fix: full is not empty"),
+        (["good.yaml", "--fix", "good.yaml"], "--fix: good.yaml is a file"),
+    ],
+)
+def test_wrong_paths_end_it_before_anything_is_checked(tmp_path, monkeypatch, capsys, words, said):
+    factories.make_coco(tmp_path, name="good").rename(tmp_path / "good.yaml")
+    for folder in ("empty", "full"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        tool.main(words)
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.out == "" and said in captured.err
+
+
+def test_json_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    spec = factories.make_coco(tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(SystemExit) as ended:
+        tool.main([str(spec), "--json", str(tmp_path / "x.json")])
+    assert ended.value.code == 2 and "x.json cannot be written" in capsys.readouterr().err

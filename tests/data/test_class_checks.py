@@ -49,12 +49,36 @@ def test_a_misspelt_class_is_said_from_both_sides(spec):
     missing = [p for p in found if p.rule == "class_missing"]
     assert [(p.split, Path(p.file).name) for p in missing] == [("val", "val.json")] * 2
     assert "it has no class 'disc'. Did you mean Disk?" in missing[0].found
-    assert "'Disk' is none of split 'train'. Did you mean disc?" in missing[1].found
+    assert "split 'train' has no class 'Disk'. Did you mean disc?" in missing[1].found
     assert {p.rule for p in found} == {"class_missing"}
 
 
-def test_the_rest_is_checked_all_the_same(spec):
+@pytest.mark.parametrize("chosen", [False, True])
+def test_all_names_that_differ_are_said_at_once(spec, chosen):
+    """With `things:`, a split is compared with them, and then checked with its own classes."""
+    if chosen:
+        with_fields(spec, things=["square", "disc"])
+    before = check_dataset(read_spec(spec)).census["val"]
+    edit(spec, "val", lambda content: rename(content, "disc", "discs"))
+    edit(spec, "val", lambda content: rename(content, "square", "Square"))
+    report = check_dataset(read_spec(spec))
+    missing, *extra = [p for p in report.problems.found if p.rule == "class_missing"]
+    assert missing.split == "val" and len(extra) == (0 if chosen else 1)
+    assert "'disc' (did you mean discs?)" in missing.found
+    assert "'square' (did you mean Square?)" in missing.found
+    assert {p.rule for p in report.problems.found} == {"class_missing"}
+    found = report.census["val"]
+    assert found.objects == {
+        "discs": before.objects["disc"],
+        "Square": before.objects["square"],
+    }
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_the_rest_is_checked_all_the_same(spec, chosen):
     """Classes that differ hide nothing of what else is wrong in either split."""
+    if chosen:
+        with_fields(spec, things=["square", "disc"])
     edit(spec, "val", rename)
     for split in ("train", "val"):
         (spec.parent / "images" / split / "003.png").write_bytes(b"")
@@ -134,3 +158,10 @@ def test_more_objects_than_a_model_returns(spec):
     over = sum(count == counts[-1] for count in counts)
     assert f"{over} of 6 images" in found[0].found
     assert f"TEST.DETECTIONS_PER_IMAGE {counts[-1]}" in found[0].repair
+    report = check_dataset(read_spec(spec), cfg)
+    most = max(census.per_image[-1] for census in report.census.values())
+    cfg.TEST.DETECTIONS_PER_IMAGE = 1
+    found = [p for p in problems(spec, cfg) if p.rule == "too_many_objects"]
+    assert [p.split for p in found] == ["train", "val"]
+    assert len({p.repair for p in found}) == 1, "one key has one value, whatever the split"
+    assert f"TEST.DETECTIONS_PER_IMAGE {most}," in found[0].repair

@@ -1,6 +1,7 @@
 """What is wrong in a COCO file: all of it is found in one run, or the first is raised."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +107,21 @@ def test_a_wrong_annotation_is_told_and_left_out(tmp_path, field, value, rule, m
     whole = ids(read(spec)[0])
     assert len(whole) > 10 and whole[0] == 1
     change(spec, "annotations", 0, **{field: value})
-    with pytest.raises(DatasetError, match=message) as raised:
+    with pytest.raises(DatasetError) as raised:
         read(spec, strict=True)
-    assert raised.value.problem.rule == rule
+    text = str(raised.value)
+    assert raised.value.problem.rule == rule and text.count(" (image 000.png)") <= 1
+    assert (" (image 000.png)" in text) == (field != "image_id"), "known by its file, not its id"
+    assert re.search(message, text.replace(" (image 000.png)", ""))
     records, (problem,) = read(spec)
-    assert problem.text == str(raised.value)
+    assert problem.text == text
     assert (problem.rule, problem.file) == (rule, str(tmp_path / "train.json"))
     assert problem.annotation == (None if field == "id" else 1)
     assert problem.image == (None if field == "image_id" else 10)
     assert problem.split == "train"
-    assert ids(records) == whole[1:]
+    # What its mask tells too is measured from it.
+    kept = rule in ("box_invalid", "area_invalid")
+    assert ids(records) == whole[0 if kept else 1 :]
 
 
 @pytest.mark.parametrize(

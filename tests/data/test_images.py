@@ -123,8 +123,28 @@ def test_sizes_must_agree():
         DatasetError, match=r"a\.png: .* 2 x 3 .* 4 x 3, as a\.json says; export both"
     ):
         check_size((2, 3), "a.png", (4, 3), "a.json")
-    with pytest.raises(DatasetError, match="turned by 90 degrees"):
-        check_size((2, 3), "a.png", (3, 2), "a.json")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "found", "source", "advice"),
+    [
+        (1, (2, 3), "a.json", "width and height are exchanged in a.json: correct them there"),
+        (3, (2, 3), "a.json", "width and height are exchanged in a.json: correct them there"),
+        (1, (2, 3), "b.png", "turn one of the two by 90 degrees:"),
+        (6, (3, 2), "a.json", "write `exif: auto` or `exif: ignore`"),
+        (6, (2, 3), "a.json", "write `exif: auto` or `exif: apply`"),
+    ],
+)
+def test_what_to_do_about_a_turned_image(tmp_path, orientation, found, source, advice):
+    """Stored with 2 x 3 pixels (height x width); `found` is what an `exif:` makes of it."""
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.new("RGB", (3, 2)).save(path, exif=exif)
+    with pytest.raises(DatasetError) as error:
+        check_size(found, path, found[::-1], source)
+    assert error.value.problem.rule == "size_turned"
+    assert advice in error.value.problem.repair
 
 
 @pytest.mark.parametrize(("largest", "warned"), [(1, True), (4095, True), (4096, False)])

@@ -11,13 +11,14 @@ from PIL import Image
 
 import factories
 from project.data.checks.headers import Resizing
-from project.data.checks.legend import classes_block
+from project.data.checks.legend import check_legend, classes_block
 from project.data.checks.looks import Look, thumbnail
 from project.data.checks.pixels import check_pixels
 from project.data.dataset import read_info, read_records
 from project.data.label_maps import LabelEncoding
 from project.data.problems import Problem, Problems
 from project.data.spec import parse_spec, read_spec
+from project.data.validate import check_dataset
 
 
 def look_at(spec: Path, *, quick: bool = False, **options) -> tuple[list[Problem], list[Look]]:
@@ -25,7 +26,8 @@ def look_at(spec: Path, *, quick: bool = False, **options) -> tuple[list[Problem
     info = read_info(read_spec(spec), "train")
     records = read_records(info, Problems(strict=True))
     problems = Problems()
-    looks = check_pixels(info, records, problems, quick=quick, **options)
+    looks, _ = check_pixels(info, records, problems, quick=quick, **options)
+    check_legend([info], looks, problems)
     return problems.found, looks
 
 
@@ -57,6 +59,17 @@ def test_orientations(tmp_path, mode, orientation, size):
         expected = ["exif_ambiguous"]
     assert [p.rule for p in found] == expected
     assert all(p.file == str(images(spec) / "000.png") and p.image == 10 for p in found)
+    if shows and mode == "apply":
+        assert "write `exif: auto` or `exif: ignore`" in found[0].repair
+
+
+def test_sides_that_the_annotation_file_exchanges(tmp_path):
+    """No EXIF orientation is at fault, so that none is spoken of."""
+    spec = factories.make_coco(tmp_path, num_images=2, size=(48, 64))
+    Image.new("RGB", (48, 64)).save(images(spec) / "000.png")
+    (one,) = look_at(spec)[0]
+    assert one.rule == "size_turned" and "exif" not in one.repair
+    assert f"exchanged in {tmp_path / 'train.json'}: correct them there" in one.repair
 
 
 def test_every_missing_file_is_a_finding_and_a_missing_folder_is_one(tmp_path):
@@ -139,7 +152,7 @@ def test_shares_are_those_of_the_whole_split(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "labels/train/000.png")
     pixels[32:] = (0, 255, 0)
     Image.fromarray(pixels).save(tmp_path / "labels/train/001.png")
-    summary, *files = [p for p in look_at(spec)[0] if p.rule == "label_unexplained"]
+    *files, summary = [p for p in look_at(spec)[0] if p.rule == "label_unexplained"]
     assert summary.file == str(spec) and len(files) == 2
     assert "#FF0000 (75.0%, unexplained), #00FF00 (25.0%, background)" in summary.found
     assert "nowhere found: #123456 (disc), #0000FF (square)" in summary.found
@@ -148,6 +161,27 @@ def test_shares_are_those_of_the_whole_split(tmp_path):
     pasted = yaml.safe_load(block)
     assert pasted == {"classes": {"name_of_FF0000": "#FF0000", "background": "#00FF00"}}
     parse_spec(fields | pasted)
+
+
+def test_one_block_for_all_splits(tmp_path):
+    """A class that only `val` shows is found; one that no split shows is listed once."""
+    spec = factories.make_label_map(tmp_path, num_images=2)
+    classes = {"background": 0, "square": 1, "ghost": 9}
+    spec.write_text(yaml.safe_dump(yaml.safe_load(spec.read_text()) | {"classes": classes}))
+    for split, value in (("train", 2), ("val", 3)):
+        for path in (tmp_path / "labels" / split).iterdir():
+            values = np.zeros((64, 64), np.uint8)
+            values[:32] = value
+            values[0] = split == "val"
+            Image.fromarray(values).save(path)
+    found = check_dataset(read_spec(spec)).problems.by_rule()["label_unexplained"]
+    summary, *files = found
+    assert (summary.split, summary.file) == (None, str(spec)) and len(files) == 4
+    assert all(p.file != str(spec) for p in files)
+    assert "over all 4 label maps" in summary.found
+    assert summary.found.endswith("listed and nowhere found: 9 (ghost)")
+    pasted = yaml.safe_load(summary.repair.split("\n", 1)[1])["classes"]
+    assert sorted(pasted.values()) == [0, 1, 2, 3]
 
 
 def test_what_is_ignored_is_listed_so():
@@ -177,9 +211,9 @@ def test_the_real_wrong_legend(shared_data, tmp_path):
     spec.write_text(yaml.safe_dump(fields))
     found, looks = look_at(spec)
     assert len(looks) == len(masks) == 18
-    colours = yaml.safe_load(found[0].repair.split("\n", 1)[1])["classes"].values()
+    colours = yaml.safe_load(found[-1].repair.split("\n", 1)[1])["classes"].values()
     assert real <= set(colours) <= real | {"#000000"}
-    assert "nowhere found: #50E3C2 (water)" in found[0].found
+    assert "nowhere found: #50E3C2 (water)" in found[-1].found
     classes = {f"c{colour[1:]}": colour for colour in real}
     spec.write_text(yaml.safe_dump(fields | {"classes": classes, "ignore": ["#000000"]}))
     assert look_at(spec)[0] == []

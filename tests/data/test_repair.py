@@ -115,7 +115,7 @@ def test_what_is_sound_stays_as_it_was(tmp_path: Path):
     spec = factories.make_coco(tmp_path / "s", segmentation="mixed", labels=True)
     content = edit(tmp_path / "s" / "val.json")
     lost = content["annotations"][0]
-    lost["bbox"] = [1, 2, -3, 4]
+    lost["iscrowd"] = 7
     (tmp_path / "s" / "val.json").write_text(json.dumps(content))
     fixed = read(repaired(spec, tmp_path / "out").spec)
     expected = objects(clean)

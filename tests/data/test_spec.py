@@ -66,6 +66,7 @@ def test_an_absolute_root_and_the_home_folder(tmp_path, monkeypatch):
         ({"splits": ["train"]}, "splits: expected"),
         ({"splits": {"train": "train.json"}}, "splits.train: expected 'key: path'"),
         ({"splits": {"train": {"annotations": 3}}}, "splits.train: expected 'key: path'"),
+        ({"splits": {"train": {"images": ["a", "b"]}}}, "not a list: .*convert_dataset.py --split"),
         ({"name": "a/b"}, "name: expected letters"),
         ({"root": "${NO_SUCH_FOLDER}/x"}, "NO_SUCH_FOLDER is not set"),
         ({"splits": {"train": {"images": "$NO_SUCH_FOLDER"}}}, "train.images: .*NO_SUCH_FOLDER"),

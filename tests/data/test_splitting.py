@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 import factories
 from conversions import read
-from project.data.files import relative_name
-from project.data.splitting import group_names, parse_shares, split_dataset
+from project.data.files import group_of, path_from_root, relative_name
+from project.data.splitting import _classes_present, split_dataset
 from project.data.stratification import stratify
-from project.errors import ConfigError, DatasetError
+from project.errors import DatasetError
 
 SHARES = (0.7, 0.2, 0.1)
 
@@ -115,24 +115,44 @@ def test_few_groups_fill_every_split():
         stratify(np.ones((60, 1), dtype=bool), groups[:60], (0.8, 0.1, 0.1), 0)
 
 
-def test_group_names():
-    names = ["train/film1_000.png", "train/film1_001.png", "val/film2_000.png", "val/film1.png"]
-    first = group_names(names, r"^(film\d)_")
-    assert first[0] == first[1]
-    assert len(set(first)) == 3  # the last has no match, and is for itself
-    assert len(set(group_names(names, r"^film\d"))) == 2  # the whole match
-    with pytest.raises(DatasetError, match=r"finds nothing in any of the 4 names.*film1_000\.png"):
-        group_names(names, "val/")
-    with pytest.raises(DatasetError, match="no regular expression"):
-        group_names(names, "(")
+def test_groups_are_sought_from_the_root(tmp_path: Path):
+    """One split a folder, as tiles come: the pattern sees which; and images within a folder."""
+    sources = list(read(factories.make("coco", tmp_path / "s", num_images=4)).values())
+    shares = {"train": 0.5, "val": 0.5}
+    split = split_dataset(sources, shares, seed=0, pattern=r"images/(\w+)/")
+    folders = [{Path(r["file_name"]).parent.name for r in rs} for _, rs in split.dataset.values()]
+    assert sorted(map(sorted, folders)) == [["train"], ["val"]]
+    split = split_dataset(sources, shares, seed=0, pattern=r"00\d")
+    numbers = [{Path(r["file_name"]).stem for r in rs} for _, rs in split.dataset.values()]
+    assert [len(own) for own in numbers] == [2, 2] and not set.intersection(*numbers)
+    with pytest.raises(DatasetError, match=r"any of the 8 paths, such as images/train/000\.png"):
+        split_dataset(sources, shares, seed=0, pattern="film")
 
 
-def test_parse_shares():
-    assert parse_shares("0.8/0.1/0.1") == {"train": 0.8, "val": 0.1, "test": 0.1}
-    assert parse_shares("0.75/0.25") == {"train": 0.75, "val": 0.25}
-    for wrong in ("1", "0.8/0.1", "0.5/0.5/0", "a/b", "nan/0.5", "0.4/0.3/0.2/0.1", "1.5/-0.5"):
-        with pytest.raises(ConfigError, match=r"0\.8/0\.1/0\.1"):
-            parse_shares(wrong)
+def test_a_group_that_is_not_found_is_one_of_its_own(tmp_path: Path):
+    spec = factories.make("coco", tmp_path / "s", num_images=4)
+    (info, records), _ = read(spec).values()
+    assert path_from_root(records[0], info) == "images/train/000.png"
+    assert [group_of(r, info, "00[01]|02") for r in records] == ["000", "001", "02", None]
+    assert group_of(records[0], info, "(00)1|000") is None
+    assert group_of(records[0], info, "train/(0+)") == "000"
+
+
+def test_crowds_are_no_objects(tmp_path: Path):
+    spec = factories.make_coco(tmp_path / "s", num_images=4)
+    path = tmp_path / "s" / "train.json"
+    content = json.loads(path.read_text())
+    for number, entry in enumerate(content["annotations"]):
+        entry["iscrowd"] = int(entry["category_id"] == 7)
+        entry["category_id"] = 3 if number == 0 else entry["category_id"]
+    assert sum(entry["iscrowd"] for entry in content["annotations"]) > 2
+    path.write_text(json.dumps(content))
+    [train, _] = read(spec).values()
+    discs = [
+        _classes_present(record, train[0])[train[0].categories.semantic.index("disc")]
+        for record in train[1]
+    ]
+    assert not any(discs)
 
 
 @pytest.mark.parametrize("format", ["coco", "label_map"])
@@ -162,5 +182,5 @@ def test_a_class_of_one_image_is_said(tmp_path: Path):
     assert sum(a["category_id"] == 7 for a in content["annotations"]) >= 1
     path.write_text(json.dumps(content))
     [train, _] = read(spec).values()
-    split = split_dataset([train], parse_shares("0.5/0.5"), seed=0)
+    split = split_dataset([train], {"train": 0.5, "val": 0.5}, seed=0)
     assert split.notes == ["disc is in 1 group of images, none of them in val"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 import factories
 from conftest import REPOSITORY
-from project.data.register import register_dataset
+from project.data.register import dataset_records, register_dataset
 from project.data.spec import read_spec
 from project.data.validate import check_dataset, check_dataset_quick
 from project.errors import DatasetError
@@ -52,6 +52,33 @@ def test_a_mistyped_folder(tmp_path):
     path.write_text(yaml.safe_dump(spec))
     with pytest.raises(DatasetError, match=r"image/train does not exist.*Did you mean images"):
         check_dataset_quick(register_dataset(path)[0])
+
+
+@pytest.mark.parametrize("make", [factories.make_label_map, factories.make_coco])
+def test_a_missing_folder_is_said_once(tmp_path, caplog, make):
+    """Only who scores without images is told that they are not there."""
+    spec = make(tmp_path)
+    shutil.rmtree(tmp_path / "images" / "train")
+    found = check_dataset(read_spec(spec)).problems.by_rule()["image_missing"]
+    assert [p.split for p in found] == ["train"]
+    name = register_dataset(spec)[0]
+    with pytest.raises(DatasetError, match="does not exist"):
+        check_dataset_quick(name)
+    assert "scoring only" not in caplog.text
+    assert len(dataset_records(name)) == 6
+    assert ("scoring only" in caplog.text) == (make is factories.make_label_map)
+
+
+@pytest.mark.parametrize("format", ["coco", "label_map"])
+def test_one_folder_for_images_and_label_maps(tmp_path, format):
+    maker = factories.make_coco if format == "coco" else factories.make_label_map
+    spec = maker(tmp_path, **({"labels": True} if format == "coco" else {}))
+    fields = yaml.safe_load(spec.read_text())
+    fields["splits"]["train"]["labels"] = fields["splits"]["train"]["images"] + "/../train"
+    spec.write_text(yaml.safe_dump(fields))
+    (one,) = check_dataset(read_spec(spec)).problems.found
+    assert (one.rule, one.split, one.file) == ("file_invalid", "train", str(spec))
+    assert "`images` and `labels` are the same folder" in one.found
 
 
 def test_no_objects_at_all(tmp_path):

@@ -79,11 +79,11 @@ def test_pixels_and_masks_stay_together(
     assert turned == ({30, 50} if annotated == UPRIGHT else {30})
     converted, problems = convert(source, to, tmp_path / "out")
     same(source, converted)
-    assert not problems.found
+    assert {p.rule for p in problems.found} <= {"split_needed"}  # yolo's, of one split alone
 
 
 def test_yolo_refuses_what_no_size_can_tell(tmp_path: Path):
     source = read(make(tmp_path / "source", "auto", {6: STORED, 8: STORED[::-1]}))
     same(source, convert(source, "coco", tmp_path / "coco")[0])
-    with pytest.raises(DatasetError, match=r"6\.png.* as it is stored.*8\.png.*as EXIF turns it"):
+    with pytest.raises(DatasetError, match=r"6\.png.* as it is stored.*8\.png.*--to coco"):
         convert(source, "yolo", tmp_path / "yolo")

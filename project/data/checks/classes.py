@@ -13,7 +13,7 @@ from project.data.files import some_of
 from project.data.problems import Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec
-from project.errors import nearest
+from project.errors import nearest_of_each
 
 Data = Mapping[str, tuple[DatasetInfo, list[Record]]]  # split -> what was read of it
 
@@ -64,20 +64,19 @@ def _compare(first: Categories, own: Categories, split: str, file: str, problems
                 f"{kinds[1]}, as in split '{split}'",
                 "mend it in one of the two",
             )
-    for name in missing:
+    if missing:
         problems.add(
             "class_missing",
             file,
-            f"it has no class '{name}'.{nearest(name, extra or own.semantic)}",
+            f"it has no class {nearest_of_each(missing, extra or own.semantic)}",
             f"the classes of split '{split}': {some_of(list(first.semantic), 20)}",
             "mend the name in one of the two, or choose the classes with `things: [...]`",
         )
-    for name in extra:
+    if extra:
         problems.add(
             "class_missing",
             file,
-            f"its class '{name}' is none of split '{split}'."
-            f"{nearest(name, missing or first.semantic)}",
+            f"split '{split}' has no class {nearest_of_each(extra, missing or first.semantic)}",
             "the same classes in all splits",
             "mend the name in one of the two, or choose the classes with `things: [...]`",
         )
@@ -170,11 +169,12 @@ def _truth(info: DatasetInfo, records: Sequence[Record]) -> str:
 
 def check_config(data: Data, cfg: CfgNode, census: Census, problems: Problems) -> None:
     """Compares the data with a model's config: class counts, and objects that it may return."""
+    most = max((counts[-1] for c in census.values() if (counts := c.per_image)), default=0)
     for split, (info, records) in data.items():
         with problems.in_split(split):
             _check_counts(info, cfg, problems)
             if records:
-                _check_crowding(info, records, cfg, census[split], problems)
+                _check_crowding(info, records, cfg, census[split].per_image, most, problems)
 
 
 def _check_counts(info: DatasetInfo, cfg: CfgNode, problems: Problems) -> None:
@@ -198,10 +198,12 @@ def _check_crowding(
     info: DatasetInfo,
     records: Sequence[Record],
     cfg: CfgNode,
-    census: SplitCensus,
+    counts: Sequence[int],
+    most: int,
     problems: Problems,
 ) -> None:
-    limit, counts = cfg.TEST.DETECTIONS_PER_IMAGE, census.per_image
+    """Compares the objects of each image, ascending, with a config; `most` of all splits."""
+    limit = cfg.TEST.DETECTIONS_PER_IMAGE
     over = [count for count in counts if count > limit]
     if model_parts(cfg).instances and over:
         problems.add(
@@ -210,6 +212,6 @@ def _check_crowding(
             f"{len(over)} of {len(counts)} images have more objects than the"
             f" {limit} that a model returns of an image, up to {over[-1]}",
             f"at most TEST.DETECTIONS_PER_IMAGE, {limit}",
-            f"set TEST.DETECTIONS_PER_IMAGE {over[-1]}, and TEST.COCO_MAX_DETECTIONS if all of"
+            f"set TEST.DETECTIONS_PER_IMAGE {most}, and TEST.COCO_MAX_DETECTIONS if all of"
             " them are to be scored",
         )

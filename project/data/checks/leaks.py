@@ -1,6 +1,5 @@
 """Images that are in two splits, or twice in one: scores on them say nothing about new images."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
@@ -11,7 +10,7 @@ from project.data.checks.copies import Copies, same_files, same_pixels
 from project.data.checks.looks import Look
 from project.data.checks.near import near_pairs
 from project.data.dataset import DatasetInfo
-from project.data.files import relative_name
+from project.data.files import group_of
 from project.data.problems import Problems
 from project.data.records import Record
 
@@ -155,7 +154,7 @@ def _by_group(
     """Text that the pattern finds in the image's path -> images."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        match = re.search(pattern, relative_name(record, info))
-        if match:
-            groups[match[1] if match.re.groups else match[0]].append(record)
+        group = group_of(record, info, pattern)
+        if group is not None:
+            groups[group].append(record)
     return groups

@@ -1,7 +1,7 @@
-"""What all label maps of a split hold together, and the `classes:` block that would explain it."""
+"""What all label maps of a data set hold, and the `classes:` block that would explain it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from project.data.categories import IGNORE_LABEL
 from project.data.checks.looks import Look
@@ -13,14 +13,20 @@ from project.data.problems import Problems
 _MOST_VALUES = 40  # more are no legend: a photograph, or a lossy file
 
 
-def check_legend(info: DatasetInfo, looks: Iterable[Look], problems: Problems) -> None:
+def check_legend(infos: Sequence[DatasetInfo], looks: Iterable[Look], problems: Problems) -> None:
     """Reports the values that no class explains with their shares over all label maps.
 
     The file to mend is then the specification; the single label maps are findings of their own.
+
+    Args:
+        infos: of all splits, which have one legend.
+        looks: of all splits.
+        problems: takes the finding, which is of no split.
     """
-    encoding = info.encoding
-    if encoding is None:
+    info = next((info for info in infos if info.encoding is not None), None)
+    if info is None or info.encoding is None:
         return
+    encoding = info.encoding
     counts: Counter[int] = Counter()
     files = bad = 0
     for seen in looks:
@@ -30,12 +36,16 @@ def check_legend(info: DatasetInfo, looks: Iterable[Look], problems: Problems) -
             bad += not seen.label_values.keys() <= encoding.meaning.keys()
     if not bad:
         return
-    unused = [value for value in encoding.meaning if not counts[value]]
+    unused = [
+        value
+        for value, meaning in encoding.meaning.items()
+        if not counts[value] and not (encoding.assumed_ignore and meaning == IGNORE_LABEL)
+    ]
     found = (
-        f"over all {files} label maps of this split, of which {bad} hold values without a meaning,"
+        f"over all {files} label maps, of which {bad} hold values without a meaning,"
         f" there are {_shares(counts, encoding)}"
     )
-    if unused and not encoding.assumed_ignore:
+    if unused:
         found += f"; listed and nowhere found: {_listed(unused, encoding)}"
     problems.add(
         "label_unexplained",

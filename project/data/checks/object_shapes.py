@@ -51,7 +51,8 @@ def worst_crossing(points: np.ndarray) -> tuple[float, np.ndarray] | None:
     """Where an outline crosses itself most.
 
     A crossing cuts an outline in two loops; edges that only touch or run along each other, as
-    where a hole is reached through a slit, do not cross.
+    where a hole is reached through a slit, do not cross. Nor do seams, which join holes and parts:
+    edges that are run back as well, wherever they lead.
 
     Args:
         points: (P, 2) float.
@@ -72,6 +73,11 @@ def worst_crossing(points: np.ndarray) -> tuple[float, np.ndarray] | None:
     first, second = np.nonzero(np.triu(parts & parts.T, k=2))
     if not len(first):
         return None
+    seams = _seams(points)
+    solid = ~seams[first] & ~seams[second]
+    first, second = first[solid], second[solid]
+    if not len(first):
+        return None
     start, end = sides[second, first], sides[second, (first + 1) % len(points)]
     where = points[first] + (start / (start - end))[:, None] * edges[first]
     sums = np.concatenate([[0.0], np.cumsum(_crosses(points))])
@@ -84,6 +90,14 @@ def worst_crossing(points: np.ndarray) -> tuple[float, np.ndarray] | None:
     shares = sizes[0] / np.maximum(sizes[1], 1e-9)
     worst = int(np.argmax(shares))
     return float(shares[worst]), where[worst]
+
+
+def _seams(points: np.ndarray) -> np.ndarray:
+    """(P,) bool, which edges of a (P, 2) outline are run in both directions."""
+    _, numbers = np.unique(points, axis=0, return_inverse=True)
+    starts = numbers.reshape(-1)
+    ends = np.roll(starts, -1)
+    return np.isin(starts * len(points) + ends, ends * len(points) + starts)
 
 
 def _following(columns: np.ndarray) -> np.ndarray:

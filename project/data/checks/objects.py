@@ -18,6 +18,7 @@ from project.data.checks.object_shapes import (
 )
 from project.data.checks.object_table import ObjectTable, object_tables
 from project.data.dataset import DatasetInfo
+from project.data.faults import in_image
 from project.data.problems import Problems
 from project.data.records import Record
 
@@ -132,7 +133,7 @@ def _check_crossings(info: DatasetInfo, table: ObjectTable, problems: Problems) 
                 "polygon_crossing",
                 info.truth_file(record),
                 f"a polygon crosses itself at x {x:.1f}, y {y:.1f}, and cuts off a loop of"
-                f" {crossing[0]:.0%} of the rest",
+                f" {crossing[0]:.0%} of the rest{_in_image(info, record)}",
                 "an outline without crossings",
                 "put its points in order around the object",
                 annotation=annotation["id"],
@@ -148,7 +149,7 @@ def _report(
     problems.add(
         rule,
         info.truth_file(record),
-        text.found(table, index),
+        text.found(table, index) + _in_image(info, record),
         text.expected,
         text.repair,
         annotation=table.annotations[index]["id"],
@@ -163,12 +164,17 @@ def _report_copy(
     problems.add(
         "annotation_copied",
         info.truth_file(record),
-        f"annotation {table.annotations[original]['id']} has the same class and the same shape",
+        f"annotation {table.annotations[original]['id']} has the same class and the same shape"
+        f"{_in_image(info, record)}",
         "every object once",
         "take one of the two out",
         annotation=table.annotations[copy]["id"],
         image=record["image_id"],
     )
+
+
+def _in_image(info: DatasetInfo, record: Record) -> str:
+    return in_image(record, info.truth_file(record))
 
 
 def _stated(table: ObjectTable, index: int) -> str:

@@ -1,15 +1,22 @@
 """Image files and label maps: are they there, can they be read, do they agree in size?"""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from project.data.checks.headers import Header, Resizing, check_header
-from project.data.checks.legend import check_legend
+from project.data.checks.headers import (
+    AS_STORED,
+    TURNED,
+    Header,
+    Resizing,
+    check_header,
+    exif_way,
+)
 from project.data.checks.looks import Look, Reading, look
 from project.data.checks.missing import check_files
 from project.data.dataset import DatasetInfo
@@ -25,6 +32,18 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class Seen(NamedTuple):
+    """What was seen of a split.
+
+    Attributes:
+        looks: of the images that were decoded.
+        exif: what `exif_way` says -> images that have an EXIF orientation.
+    """
+
+    looks: list[Look]
+    exif: Counter[str]
+
+
 def check_pixels(
     info: DatasetInfo,
     records: Sequence[Record],
@@ -34,7 +53,7 @@ def check_pixels(
     reading: Reading = _COLOURS,
     resizing: Sequence[Resizing] = (),
     progress: bool = False,
-) -> list[Look]:
+) -> Seen:
     """Reads every header, and decodes every image and label map.
 
     Args:
@@ -45,27 +64,22 @@ def check_pixels(
         reading: how the model takes images.
         resizing: how images are made smaller in training and scoring.
         progress: show a bar with the time left.
-
-    Returns:
-        What was seen of the images that were decoded.
     """
     with problems.in_split(info.split):
         present = check_files(info, records, problems)
-        readable = _check_headers(info, present, resizing, problems, progress)
+        readable, exif = _check_headers(info, present, resizing, problems, progress)
     chosen = spread(records) if quick else records
 
     def decode(record: Record) -> Look:
         return look(record, info, reading, readable=record["file_name"] in readable)
 
     looks = list(_on_all_cores(decode, chosen, f"pixels of {info.name}", progress))
-    with problems.in_split(info.split):
-        check_legend(info, looks, problems)
     for seen in looks:
         for problem in seen.problems.found:
             problems.keep(problem)
         # Said once; a look is kept for the comparison of splits.
         seen.problems = Problems()
-    return looks
+    return Seen(looks, exif)
 
 
 def spread(records: Sequence[Record]) -> list[Record]:
@@ -82,8 +96,8 @@ def _check_headers(
     resizing: Sequence[Resizing],
     problems: Problems,
     progress: bool,
-) -> set[str]:
-    """Reads and checks every header; returns the paths of those that can be read."""
+) -> tuple[set[str], Counter[str]]:
+    """Reads and checks every header; returns the paths of those that can be read; see `Seen`."""
 
     def read(record: Record) -> Header | DatasetError:
         try:
@@ -92,6 +106,7 @@ def _check_headers(
             return error
 
     readable = set()
+    exif: Counter[str] = Counter()
     read_all = _on_all_cores(read, records, f"headers of {info.name}", progress, batch=64)
     for record, header in zip(records, read_all):
         path = record["file_name"]
@@ -100,7 +115,18 @@ def _check_headers(
         else:
             readable.add(path)
             check_header(record, info, header, resizing, problems)
-    return readable
+            exif.update(filter(None, [exif_way(record, header, info.spec.exif)]))
+    if exif[TURNED] and exif[AS_STORED]:
+        problems.add(
+            "exif_mixed",
+            info.spec.where,
+            f"of {len(records)} images, {exif[TURNED]} are annotated as their EXIF orientation"
+            f" turns them and {exif[AS_STORED]} as they are stored",
+            "annotations that were all drawn in the same way",
+            "nothing needs to be done where sizes tell, which are followed; look at some of both"
+            " (tools/visualize_data.py), and at images that are square",
+        )
+    return readable, exif
 
 
 def _on_all_cores(

@@ -18,7 +18,7 @@ from project.data.label_maps import LabelEncoding, label_encoding
 from project.data.problems import Id, Problem, Problems
 from project.data.records import Record
 from project.data.spec import DatasetSpec
-from project.errors import DatasetError, nearest
+from project.errors import DatasetError, nearest_of_each
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +60,15 @@ def _check_classes(
     """Raises unless the file of a split names the classes that all splits have."""
     path = spec.resolve(split, "annotations")
     source = f"`things:` of {spec.where}" if spec.things else f"split '{first}'"
-    for thing in things:
-        if thing not in known:
-            raise _wrong(
-                "class_missing",
-                path,
-                f"it has no class '{thing}'.{nearest(thing, known)}",
-                f"the classes of {source}",
-                "mend the name in one of the two",
-            )
+    missing = [thing for thing in things if thing not in known]
+    if missing:
+        raise _wrong(
+            "class_missing",
+            path,
+            f"it has no class {nearest_of_each(missing, known)}",
+            f"the classes of {source}",
+            "mend the name in one of the two",
+        )
     extra = [name for name in known if name not in things]
     if extra and not spec.things:
         raise _wrong(
@@ -174,6 +174,15 @@ def _add_label_maps(
     """Pairs images with label maps by their names without suffix, in place; drops the lonely."""
     where = f"{spec.where}: splits.{split}.labels"
     folder = require_path(spec.resolve(split, "labels"), where)
+    is_named = "images" in spec.splits[split]
+    if is_named and folder.resolve() == spec.resolve(split, "images").resolve():
+        raise _wrong(
+            "file_invalid",
+            spec.where,
+            f"splits.{split}: `images` and `labels` are the same folder, {folder}",
+            "a folder of images, and another of label maps with the same names",
+            "mend one of the two paths, or sort the files into two folders",
+        )
     labels = files_by_stem(folder, problems)
     owners: dict[str, Path] = {}  # label map, without suffix -> its image
     for image_id, record in list(records.items()):

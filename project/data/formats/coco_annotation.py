@@ -13,6 +13,7 @@ from project.data.problems import Id
 from project.data.records import Annotation
 from project.data.rules import RULES
 
+_MEASURED = {"box_invalid", "area_invalid"}  # what a mask tells as well
 _LARGEST = 2.0**31  # pixels, of a box or an area; more is no measure of an image
 
 
@@ -29,7 +30,8 @@ def read_annotation(
         missing: counts the fields that it lacks.
 
     Returns:
-        The annotation, or None where it is to be left out; and all that is wrong with it.
+        The annotation, or None where it is to be left out; and all that is wrong with it. Where its
+        mask is sound, wrong boxes and areas are measured.
     """
     given = {key: entry[key] for key in _READERS if key in entry}
     faults = _drop_flat_polygons(given)
@@ -45,7 +47,8 @@ def read_annotation(
             fields[key] = _READERS[key](value, size)
         except Fault as fault:
             faults.append(fault)
-    if any(RULES[fault.rule].level == "error" for fault in faults):
+    errors = {fault.rule for fault in faults if RULES[fault.rule].level == "error"}
+    if errors and ("segmentation" not in fields or errors - _MEASURED):
         return None, faults
     missing.update(key for key in _READERS if key not in given and key != "segmentation")
     _complete(fields, size)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from project.data.categories import Categories
-from project.data.faults import Fault, short
+from project.data.faults import Fault, in_image, short
 from project.data.files import some_of
 from project.data.formats.coco_annotation import read_annotation
 from project.data.formats.coco_file import Entry, category_ids, is_id, read_coco_file
@@ -56,7 +56,10 @@ def add_annotations(
             not_chosen[name] += 1
         for fault in faults:
             known_id = own_id if is_id(own_id) else None
-            fault.report(problems, path, annotation=known_id, image=_known(image_id, records))
+            known_image = _known(image_id, records)
+            if known_image is not None:
+                fault.found += in_image(records[known_image])
+            fault.report(problems, path, annotation=known_id, image=known_image)
     _report_counts(path, not_chosen, missing, categories, problems)
     _drop_lacking(records, path, problems)
 
@@ -155,7 +158,8 @@ def _drop_lacking(records: dict[Id, Record], path: Path, problems: Problems) -> 
         problems.add(
             "segmentation_missing",
             path,
-            f"it has no segmentation, as {len(lacking)} of {total} annotations",
+            f"it has no segmentation, as {len(lacking)} of {total} annotations"
+            f"{in_image(records[image_id])}",
             "one for all objects, or for none",
             "outline the object, or take it out",
             annotation=own_id,

@@ -142,8 +142,17 @@ def _image_files(
     if "images" not in spec.splits[split]:
         return labels
     folder = spec.resolve(split, "images")
+    if folder.resolve() == spec.resolve(split, "labels").resolve():
+        raise _wrong(
+            "file_invalid",
+            spec.where,
+            f"splits.{split}: `images` and `labels` are the same folder, {folder}",
+            "a folder of images, and another of label maps with the same names",
+            "mend one of the two paths, or sort the files into two folders",
+        )
     if not folder.is_dir():
-        logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
+        if problems.strict:  # a check says it as an error of its own
+            logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
         return {stem: folder / path.name for stem, path in labels.items()}
     images = files_by_stem(folder, problems)
     if not images:

@@ -10,7 +10,7 @@ from project.data.files import require_path, some_of
 from project.data.formats.coco_file import category_ids, read_coco_file
 from project.data.problems import Problem
 from project.data.spec import DatasetSpec
-from project.errors import DatasetError, nearest
+from project.errors import DatasetError, nearest_of_each
 
 
 class FileClass(NamedTuple):
@@ -95,6 +95,15 @@ def _chosen(
     chosen = asked or tuple(sorted(of_first, key=lambda name: files[first][name].number))
     source = f"`{key}:` of {spec.where}" if asked else str(first)
     for path, known in files.items():
+        missing = [name for name in chosen if name not in known]
+        if missing:
+            raise _wrong(
+                "class_missing",
+                path,
+                f"it has no class {nearest_of_each(missing, known)}",
+                f"the classes of {source}",
+                "mend the name in one of the two",
+            )
         for name in chosen:
             _check_class(name, known, isthing, path, source)
         extra = [n for n, found in known.items() if found.isthing == isthing and n not in chosen]
@@ -112,15 +121,7 @@ def _chosen(
 def _check_class(
     name: str, known: Mapping[str, FileClass], isthing: bool, path: Path, source: str
 ) -> None:
-    """Raises unless a file has a class, and as countable as it is elsewhere."""
-    if name not in known:
-        raise _wrong(
-            "class_missing",
-            path,
-            f"it has no class '{name}'.{nearest(name, known)}",
-            f"the classes of {source}",
-            "mend the name in one of the two",
-        )
+    """Raises unless a class of a file is as countable as it is elsewhere."""
     if known[name].isthing != isthing:
         raise _wrong(
             "class_clash",

@@ -171,7 +171,8 @@ def _images(
         return labels
     folder = spec.resolve(split, "images")
     if not folder.is_dir():
-        logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
+        if problems.strict:  # a check says it as an error of its own
+            logger.warning("%s: %s does not exist: good for scoring only", spec.where, folder)
         return {name: folder / f"{name}.jpg" for name in labels}
     images = files_by_stem(folder, problems)
     if not images:

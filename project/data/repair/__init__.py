@@ -3,13 +3,13 @@
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from project.data.problems import Id, Problem, Problems
-from project.data.repair.draft import Draft
+from project.data.records import Record
+from project.data.repair.draft import Draft, count_objects
 from project.data.repair.label_values import LABEL_RULES, relabel
 from project.data.repair.leaks import leaked_images
 from project.data.repair.mending import mend
@@ -33,6 +33,7 @@ class Change:
         file: that has the problem.
         annotation: id of the object; None where there is none.
         change: what was done.
+        objects: how many went with an image that was left out.
     """
 
     rule: str
@@ -40,6 +41,7 @@ class Change:
     file: str
     annotation: Id | None
     change: str
+    objects: int = 0
 
 
 class Repair(NamedTuple):
@@ -49,11 +51,13 @@ class Repair(NamedTuple):
         spec: specification file of the corrected copy.
         changes: all that is different.
         left: what a person must decide.
+        absent: split that is not in the copy -> why.
     """
 
     spec: Path
     changes: list[Change]
     left: list[Problem]
+    absent: dict[str, str]
 
 
 def write_fixed(report: "Report", out: Path) -> Repair:
@@ -70,16 +74,19 @@ def write_fixed(report: "Report", out: Path) -> Repair:
         out: a new or an empty folder.
 
     Raises:
-        DatasetError: nothing would be left, or see `project.data.writers.Writer`.
+        DatasetError: nothing would be left, or no split train where there was one; or see
+            `project.data.writers.Writer`.
     """
     found = report.problems.found
     draft = Draft(report.records)
     changes: list[Change] = []
     left: list[Problem] = []
     for problem in found:
+        before = draft.image(problem)
         change = mend(problem, draft)
         if change:
-            changes.append(_change(problem, change))
+            gone = before if draft.image(problem) is None else None
+            changes.append(_change(problem, change, gone))
         elif problem.rule != "leak_exact":
             left.append(problem)
     for problem, record in draft.emptied(found):
@@ -89,37 +96,70 @@ def write_fixed(report: "Report", out: Path) -> Repair:
     for split, record, keeper in leaked_images(found, draft):
         draft.drop_image(split, record)
         text = f"image left out of '{split}', as '{keeper}' has it"
-        changes.append(Change("leak_exact", split, record["file_name"], None, text))
+        number = count_objects(record)
+        changes.append(Change("leak_exact", split, record["file_name"], None, text, number))
     dataset = draft.dataset()
-    if not dataset:
-        raise DatasetError(
-            f"{out}: nothing of the data set could be read, so nothing can be corrected; mend what"
-            " the check says first"
-        )
+    absent = _absent(dataset, report, out)
     relabels = any(problem.rule in LABEL_RULES for problem in found)
     spec, losses = _write(dataset, out, relabels=relabels)
     changes += [_change(loss, loss.found) for loss in losses]
-    _write_changes(out / "changes.json", changes, left)
-    return Repair(spec, changes, left)
+    repair = Repair(spec, changes, left, absent)
+    _write_changes(out / "changes.json", repair)
+    return repair
 
 
 def repair_text(repair: Repair) -> str:
     """What was changed and what is left, by kind, with counts, for print."""
     changed = Counter((change.rule, change.change) for change in repair.changes)
+    objects: Counter[tuple[str, str]] = Counter()
+    for change in repair.changes:
+        objects[change.rule, change.change] += change.objects
     left = Counter(problem.rule for problem in repair.left)
     order = list(RULES)
     lines = [
         f"changed: {text} [{rule}]: {number}"
+        + (f", with {objects[rule, text]} objects" if objects[rule, text] else "")
         for (rule, text), number in sorted(
             changed.items(), key=lambda kind: order.index(kind[0][0])
         )
     ]
     lines += [f"left: {RULES[rule].title} [{rule}]: {left[rule]}" for rule in RULES if left[rule]]
-    return "\n".join([*lines, f"corrected copy: {repair.spec}"])
+    lines.append(f"corrected copy: {repair.spec}")
+    lines += [f"split {split} is NOT in the copy: {why}" for split, why in repair.absent.items()]
+    return "\n".join(lines)
 
 
-def _change(problem: Problem, change: str) -> Change:
-    return Change(problem.rule, problem.split, problem.file, problem.annotation, change)
+def _change(problem: Problem, change: str, gone: Record | None = None) -> Change:
+    """What was done about a problem; `gone` is the image that was left out for it."""
+    number = count_objects(gone) if gone else 0
+    return Change(problem.rule, problem.split, problem.file, problem.annotation, change, number)
+
+
+def _absent(dataset: Dataset, report: "Report", out: Path) -> dict[str, str]:
+    """Splits of the data set that the copy would not have, and why.
+
+    Raises:
+        DatasetError: it would have none, or not train.
+    """
+    errors = report.problems.errors
+    specs = [info.spec for info, _ in report.records.values()]
+    absent = {}
+    for split in specs[0].splits if specs else ():
+        if split not in dataset:
+            own = [p for p in errors if p.split == split] or [p for p in errors if not p.split]
+            absent[split] = own[0].text if own else "none of its images is left"
+    if not dataset:
+        why = "; ".join(dict.fromkeys([*absent.values(), *(p.text for p in errors[:1])]))
+        raise DatasetError(
+            f"{out}: nothing of the data set could be read, so nothing can be corrected; mend what"
+            f" the check says first: {why}"
+        )
+    if "train" in absent:
+        raise DatasetError(
+            f"{out}: the copy would be without the split train, so nothing is written; mend this"
+            f" first: {absent['train']}"
+        )
+    return absent
 
 
 def _write(dataset: Dataset, out: Path, *, relabels: bool) -> tuple[Path, list[Problem]]:
@@ -135,11 +175,12 @@ def _write(dataset: Dataset, out: Path, *, relabels: bool) -> tuple[Path, list[P
     return spec, problems.found
 
 
-def _write_changes(path: Path, changes: Sequence[Change], left: Sequence[Problem]) -> None:
+def _write_changes(path: Path, repair: Repair) -> None:
     keys = ("rule", "level", "split", "file", "annotation", "found", "expected", "repair")
     content = {
-        "changes": [asdict(change) for change in changes],
-        "left": [{key: getattr(problem, key) for key in keys} for problem in left],
-        "counts": dict(Counter(change.rule for change in changes)),
+        "changes": [asdict(change) for change in repair.changes],
+        "left": [{key: getattr(problem, key) for key in keys} for problem in repair.left],
+        "absent": repair.absent,
+        "counts": dict(Counter(change.rule for change in repair.changes)),
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ class Draft:
     def __init__(self, records: Mapping[str, tuple[DatasetInfo, list[Record]]]) -> None:
         """Copies records and lists of objects, so that the given ones stay as they are."""
         self.infos = {split: info for split, (info, _) in records.items()}
+        self._turned: set[str] = set()
         self._images: dict[str, dict[Id, Record]] = {}
         self._by_file: dict[tuple[str, str], Record] = {}
         for split, (_, of_split) in records.items():
@@ -49,6 +50,15 @@ class Draft:
         """Takes out an image with its objects."""
         self._images[split].pop(record["image_id"], None)
 
+    def turn(self, record: Record) -> None:
+        """Exchanges the height and the width of an image."""
+        record["height"], record["width"] = record["width"], record["height"]
+        self._turned.add(record["file_name"])
+
+    def was_turned(self, record: Record) -> bool:
+        """Whether height and width of an image were exchanged."""
+        return record["file_name"] in self._turned
+
     def drop_object(self, problem: Problem) -> None:
         """Takes out the object that a problem concerns, if it is there."""
         record = self.image(problem)
@@ -65,6 +75,11 @@ class Draft:
             if record is not None and not record.get("annotations"):
                 found.setdefault((problem.split, record["image_id"]), (problem, record))
         return list(found.values())
+
+
+def count_objects(record: Record) -> int:
+    """How many objects an image has, crowds apart."""
+    return sum(not annotation["iscrowd"] for annotation in record.get("annotations", []))
 
 
 def _copied(record: Record) -> Record:

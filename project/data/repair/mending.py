@@ -2,7 +2,10 @@
 
 import pycocotools.mask as mask_util
 
+from project.data.images import orientation
+from project.data.labels import has_label_map
 from project.data.masks import decode_mask, measure_mask
+from project.data.orientation import UPRIGHT
 from project.data.problems import Problem
 from project.data.records import Record
 from project.data.repair.draft import Draft
@@ -31,6 +34,12 @@ _WRITTEN_ANEW = {
     "field_missing": "fields measured from the masks",
     "class_order": "classes numbered in all splits as in the first",
 }
+_MEASURED = {
+    "box_invalid": "box measured from the mask",
+    "area_invalid": "area measured from the mask",
+}
+# What may be found only because height and width of an image are exchanged.
+_BY_SIZE = frozenset(("polygon_outside", "box_outside", "mask_empty"))
 _SAME_OBJECT = 0.5  # intersection over union of a box and its mask's box
 
 
@@ -49,6 +58,12 @@ def mend(problem: Problem, draft: Draft) -> str | None:
         return _make_size(record, problem)
     if rule == "box_not_mask" and record is not None:
         return _measure(record, problem, draft)
+    if rule in _MEASURED and _has_mask(record, problem):
+        return _MEASURED[rule]
+    if rule == "size_turned" and record is not None and _take_own_size(record, problem, draft):
+        return "height and width exchanged, as the image has them"
+    if rule in _BY_SIZE and record is not None and draft.was_turned(record):
+        return "nothing, as the image's own size mends it"
     if rule == "label_two_values":
         return _keep_white(record, problem, draft)
     if rule in _OBJECT_OUT and problem.annotation is not None:
@@ -94,6 +109,39 @@ def _measure(record: Record, problem: Problem, draft: Draft) -> str:
                 draft.drop_object(problem)
                 return "object left out, whose box and mask are in different places"
     return "box measured from the mask"
+
+
+def _has_mask(record: Record | None, problem: Problem) -> bool:
+    """Whether the object that a problem concerns was read, and has a mask."""
+    return any(
+        annotation["id"] == problem.annotation and "segmentation" in annotation
+        for annotation in (record or {}).get("annotations", [])
+    )
+
+
+def _take_own_size(record: Record, problem: Problem, draft: Draft) -> bool:
+    """Exchanges height and width where EXIF has no part in it and all outlines fit then.
+
+    Returns:
+        Whether that was so.
+    """
+    if has_label_map(record) or not record.get("annotations"):
+        return False
+    height, width = record["width"], record["height"]
+    limit = draft.infos[str(problem.split)].spec.max_pixels
+    if orientation(record["file_name"], limit) != UPRIGHT:
+        return False
+    for annotation in record["annotations"]:
+        polygons = annotation.get("segmentation", [])
+        if not isinstance(polygons, list):
+            return False
+        left, top, across, down = annotation["bbox"]
+        xs = [left, left + across, *(x for polygon in polygons for x in polygon[0::2])]
+        ys = [top, top + down, *(y for polygon in polygons for y in polygon[1::2])]
+        if min(*xs, *ys) < 0 or max(xs) > width or max(ys) > height:
+            return False
+    draft.turn(record)
+    return True
 
 
 def _keep_white(record: Record | None, problem: Problem, draft: Draft) -> str | None:

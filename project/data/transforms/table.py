@@ -32,6 +32,7 @@ from project.data.transforms.photometric import (
 )
 
 COPY_PASTE = "copy_paste"
+CROPS = ("random_resized_crop", "lsj")
 Augmentations = list[T.Augmentation]
 
 

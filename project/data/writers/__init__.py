@@ -24,7 +24,8 @@ class Writer(Protocol):
             out: a new or an empty folder.
             name: of the data set.
             images: "copy" them, or "link": make symbolic links to them.
-            problems: takes what the format cannot hold, for each image, as `lost_in_conversion`.
+            problems: takes what the format cannot hold, for each image, as `lost_in_conversion`,
+                and images that have another name there, as `image_renamed`.
 
         Returns:
             The specification file.

@@ -1,6 +1,7 @@
 """What all writers share: where images go, what is checked first, and the specification."""
 
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from project.data.categories import Categories
 from project.data.dataset import DatasetInfo
-from project.data.files import IMAGE_SUFFIXES, relative_name, some_of
+from project.data.files import IMAGE_SUFFIXES, own_split, relative_name, some_of
 from project.data.problems import Problems
 from project.data.records import Record
 from project.data.spec import DEFAULT_MAX_PIXELS
@@ -92,25 +93,53 @@ def _check_images(paths: list[Path], unreadable_names: Sequence[str]) -> None:
             )
 
 
-def place(info: DatasetInfo, records: Sequence[Record], problems: Problems) -> list[PurePosixPath]:
+def place(
+    info: DatasetInfo,
+    records: Sequence[Record],
+    problems: Problems,
+    *,
+    without: Sequence[str] = (),
+) -> list[PurePosixPath]:
     """The path of each image within its split's new folder.
 
     It is the one that it had. Names that differ in their suffix or in the case of letters only
-    would be one in the folder of labels, or on another machine: the later ones get a number.
+    would be one in the folder of labels, or on another machine: they begin with the split that
+    they come from, and where that does not tell them apart, the later ones get a number.
+
+    Args:
+        info: of the split.
+        records: its images, which may come from several splits.
+        problems: takes what is renamed.
+        without: names of folders that may not stand in the path, and are left out of it.
     """
+    wanted = [_without(PurePosixPath(relative_name(r, info)), without) for r in records]
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    for record, name in zip(records, wanted):
+        splits_of[_key(name)].add(own_split(record, info))
     taken: set[str] = set()
     names = []
-    for record in records:
-        wanted = name = PurePosixPath(relative_name(record, info))
-        number = 1
-        while _key(name) in taken:
+    for record, name in zip(records, wanted):
+        prefix = f"{own_split(record, info)}-" if len(splits_of[_key(name)]) > 1 else ""
+        new, number = name.with_name(prefix + name.name), 1
+        while _key(new) in taken:
             number += 1
-            name = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
-        taken.add(_key(name))
-        names.append(name)
-        found = f"another image is called {wanted.with_suffix('')} too; it is written as {name}"
-        say_losses(problems, record, [Loss(name != wanted, found, "one image of each name")])
+            new = name.with_name(f"{prefix}{name.stem}-{number}{name.suffix}")
+        taken.add(_key(new))
+        names.append(new)
+        if new != name:
+            problems.add(
+                "image_renamed",
+                record["file_name"],
+                f"another image is called {name.with_suffix('')} too; it is written as {new}",
+                "one image of each name",
+                "nothing, unless other files know it by its old name",
+                image=record["image_id"],
+            )
     return names
+
+
+def _without(name: PurePosixPath, folders: Sequence[str]) -> PurePosixPath:
+    return PurePosixPath(*(part for part in name.parts[:-1] if part not in folders), name.name)
 
 
 def _key(name: PurePosixPath) -> str:

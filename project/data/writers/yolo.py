@@ -30,6 +30,10 @@ from project.data.writers.target import (
 )
 from project.errors import DatasetError
 
+# Ultralytics finds the text file of an image by the last of these in its path.
+_FOLDERS = ("images", "labels")
+_NEEDED = ("train", "val")  # Ultralytics takes no data.yaml without them
+
 
 def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: Problems) -> Path:
     """Writes images, text files, data.yaml and a specification; see `project.data.writers.Writer`.
@@ -43,7 +47,7 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
     exif = _exif(dataset)
     for split, (info, records) in dataset.items():
         with problems.in_split(split):
-            names = place(info, records, problems)
+            names = place(info, records, problems, without=_FOLDERS)
             for record, path in write_images(records, names, out / "images" / split, images, split):
                 target = out / "labels" / split / path.with_suffix(".txt")
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +56,25 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
     index["names"] = dict(enumerate(categories.things))
     text = yaml.safe_dump(index, sort_keys=False, allow_unicode=True)
     (out / "data.yaml").write_text(text, encoding="utf-8")
+    _say_needed(dataset, out / "data.yaml", problems)
     splits = {
         split: {"images": f"images/{split}", "labels": f"labels/{split}"} for split in dataset
     }
     stuff = {"stuff": list(categories.stuff)} if categories.stuff else {}
     return write_spec(out, name, "yolo", dataset, splits, exif=exif, **stuff)
+
+
+def _say_needed(dataset: Dataset, path: Path, problems: Problems) -> None:
+    """Reports splits without which Ultralytics trains nothing."""
+    lacking = [split for split in _NEEDED if split not in dataset]
+    if lacking:
+        problems.add(
+            "split_needed",
+            path,
+            f"it names the splits {', '.join(dataset)}, not {' and '.join(lacking)}",
+            "train and val, which Ultralytics asks for",
+            "divide the images: tools/convert_dataset.py --to yolo --split 0.8/0.2",
+        )
 
 
 def _exif(dataset: Dataset) -> str:
@@ -77,8 +95,8 @@ def _exif(dataset: Dataset) -> str:
     if len(found) == 2:
         raise DatasetError(
             f"{found[False]}: its annotations go by the picture as it is stored, those of"
-            f" {found[True]} by the picture as EXIF turns it; yolo states no sizes that could tell:"
-            " save the images upright, or convert to coco"
+            f" {found[True]} by the picture as EXIF turns it; yolo states no sizes that could tell"
+            " which is which: write --to coco, which does"
         )
     return "ignore" if False in found else "apply"
 
