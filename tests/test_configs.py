@@ -9,7 +9,6 @@ from detectron2.modeling import build_model
 import project.modeling  # noqa: F401
 from project.config import load_config
 from project.data.architectures import model_parts
-from project.safe_yaml import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((REPOSITORY / "configs").rglob("*.yaml"))
@@ -62,19 +61,6 @@ def test_builds(path):
     if cfg.MODEL.META_ARCHITECTURE == "MaskUNet":
         assert (model.roi_heads is not None) == parts.instances
         assert (model.sem_seg_head is not None) == parts.semantics
-
-
-def test_every_part_is_used():
-    used = {
-        (path.parent / base).resolve()
-        for path in CONFIGS
-        for base in _as_list(read_yaml(path).get("_BASE_", []))
-    }
-    assert {path for path in CONFIGS if is_part(path)} <= used
-
-
-def _as_list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)

@@ -128,7 +128,7 @@ def _wrong_legend(root: Path) -> Place:
     spec = factories.make("label_map", root, num_images=2, encoding="rgb")
     classes = {**factories.LABEL_COLOURS, "disc": "#0000FE"}
     edit_spec(spec, classes=classes)
-    return Place(spec, spec)
+    return Place(spec, spec, split=None)
 
 
 def _spec_change(**changes: Any) -> Callable[[Path], Place]:

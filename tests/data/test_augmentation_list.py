@@ -9,7 +9,7 @@ from detectron2.data import transforms as T
 from detectron2.utils.env import seed_all_rng
 
 from project.config import load_config
-from project.data.augment import build_augmentations, check_augmentations
+from project.data.augment import build_augmentations, check_augmentations, log_replaced
 from project.data.transforms.listed import read_steps
 from project.data.transforms.table import AUGMENTATIONS
 from project.engine.setup import portable, prepare_config
@@ -105,20 +105,29 @@ def test_mistakes(text, message):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "crops"),
     [
-        ("INPUT.CROP.ENABLED", "True"),
-        ("INPUT.LSJ.ENABLED", "True"),
-        ("INPUT.MIN_SIZE_TRAIN", "(640, 800)"),
-        ("INPUT.RANDOM_FLIP", "vertical"),
-        ("INPUT.COLOR_JITTER", "0.2"),
+        ("INPUT.CROP.ENABLED", "True", True),
+        ("INPUT.LSJ.ENABLED", "True", True),
+        ("INPUT.MIN_SIZE_TRAIN", "(640, 700)", False),
+        ("INPUT.RANDOM_FLIP", "vertical", False),
+        ("INPUT.COLOR_JITTER", "0.2", False),
     ],
 )
-def test_keys_that_a_list_takes_the_place_of(key, value):
-    with pytest.raises(ConfigError, match=f"{key}, which is .*; say it in the list") as caught:
-        built("[{name: flip}]", key, value)
-    off = re.search(rf"set {key} to (.*)", str(caught.value)).group(1)
-    assert built("[{name: flip}]", key, off)
+def test_keys_that_a_list_takes_the_place_of_are_named(key, value, crops, caplog):
+    def said(augmentations: str, *words: str) -> str:
+        caplog.clear()
+        with caplog.at_level("INFO", logger="project"):
+            log_replaced(load_config(TINY, ["INPUT.AUGMENTATIONS", augmentations, *words]))
+        return caplog.text
+
+    log = said("[{name: flip}]", key, value)
+    assert f"{key} " in log and "is not used" in log
+    assert ("images are fed whole" in log) == crops
+    with_crop = said("[{name: lsj, size: [64, 64]}]", key, value)
+    assert f"{key} " in with_crop and "images are fed whole" not in with_crop
+    assert key not in said("[]", key, value)
+    assert key not in said("[{name: flip}]")
 
 
 def test_grey_images_have_no_saturation():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from conversions import convert, objects, read, semantics
 from project.data.labels import read_semantic
-from project.data.problems import Problems
+from project.data.problems import Problem, Problems
 from project.data.writers import WRITERS
 from project.errors import DatasetError
 
@@ -57,13 +57,17 @@ def make(root: Path, segmentations: list[Any], names: tuple[str, ...] = ("a.png"
     return root / "hard.yaml"
 
 
+def found(problems: Problems) -> list[Problem]:
+    """All that is said, but that YOLO asks for a split val, which none of these sources has."""
+    return [p for p in problems.found if p.rule != "split_needed"]
+
+
 def only(problems: Problems) -> str:
     """What the one loss says."""
-    assert len(problems.found) == 1, [p.text for p in problems.found]
-    assert problems.found[0].rule == "lost_in_conversion"
-    assert problems.found[0].split == "train"
-    assert problems.found[0].file.endswith("a.png")
-    return problems.found[0].found
+    [loss] = found(problems)
+    assert (loss.rule, loss.split) == ("lost_in_conversion", "train")
+    assert loss.file.endswith("a.png")
+    return loss.found
 
 
 def test_holes_parts_and_borders_survive(tmp_path: Path):
@@ -81,7 +85,7 @@ def test_holes_parts_and_borders_survive(tmp_path: Path):
         if to == "yolo":
             assert only(problems).startswith("3 objects with holes or several parts")
         else:
-            assert not problems.found
+            assert not found(problems)
     converted, problems = convert(spec, "label_map", tmp_path / "label_map")
     assert semantics(converted) == semantics(read(spec))
     assert only(problems) == "2 objects in several parts, which become objects"
@@ -104,7 +108,7 @@ def test_hidden_pixels_are_counted(tmp_path: Path):
     for to in ("coco", "yolo"):
         converted, problems = convert(spec, to, tmp_path / to)
         assert objects(converted) == objects(read(spec))
-        assert not problems.found
+        assert not found(problems)
     _, problems = convert(spec, "voc", tmp_path / "voc")
     text = "50 of 150 object pixels (33.3%) hidden by other objects, 1 object entirely"
     assert only(problems) == text
@@ -132,7 +136,7 @@ def test_boxes_without_masks(tmp_path: Path):
     for to in ("coco", "yolo"):
         converted, problems = convert(spec, to, tmp_path / to)
         assert objects(converted) == before, to
-        assert not problems.found
+        assert not found(problems)
     for to in ("label_map", "voc"):
         converted, problems = convert(spec, to, tmp_path / to)
         assert only(problems).startswith("2 objects of which only boxes are known written as")
@@ -151,7 +155,7 @@ def test_tenths_of_a_pixel_keep_their_pixels_in_yolo(tmp_path: Path):
     spec = make(tmp_path / "source", polygons)
     converted, problems = convert(spec, "yolo", tmp_path / "out")
     assert objects(converted) == objects(read(spec))
-    assert not problems.found
+    assert not found(problems)
     assert all(
         len(a["segmentation"][0]) == 14 for _, [r] in converted.values() for a in r["annotations"]
     )
@@ -164,9 +168,9 @@ def test_names_that_differ_in_suffix_or_folder(tmp_path: Path, to: str):
     converted, problems = convert(spec, to, tmp_path / "out")
     files = {Path(r["file_name"]) for _, records in converted.values() for r in records}
     folder = min(files, key=lambda path: len(path.parts)).parent
-    found = {path.relative_to(folder).as_posix() for path in files}
-    assert found == {"a.png", "a-2.jpg", "deep/a.png", "A-3.tif"}
-    assert {Path(p.file).name for p in problems.found} == {"a.jpg", "A.tif"}
+    written = {path.relative_to(folder).as_posix() for path in files}
+    assert written == {"a.png", "a-2.jpg", "deep/a.png", "A-3.tif"}
+    assert {Path(p.file).name for p in found(problems)} == {"a.jpg", "A.tif"}
     [(_, records)] = converted.values()
     with_object = [Path(r["file_name"]) for r in records if r["annotations"]]
     assert with_object == [folder / "a.png"]

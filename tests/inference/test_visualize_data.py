@@ -71,9 +71,9 @@ def test_tool_writes_pictures_and_a_sheet(coco_spec, tmp_path, capsys):
     argv = [*WORDS, str(coco_spec), "--count", "3", "--output", str(tmp_path / "out")]
     assert load_tool("tools/visualize_data.py").main(argv) == 0
     files = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert len(files) == 4 and files[-1] == "contact.png"
+    assert len(files) == 4 and files[0] == "contact.png"
     # Before and two draws, each with image, objects and label map of 480 pixels, and gaps.
-    picture = Image.open(tmp_path / "out" / files[0])
+    picture = Image.open(tmp_path / "out" / files[1])
     assert picture.width == 3 * 480 + 2 * 8 and picture.height > 3 * 480 + 2 * 8
     assert Image.open(tmp_path / "out" / "contact.png").width == 2 * 900 + 24
     assert str(tmp_path / "out" / "contact.png") in capsys.readouterr().out
@@ -102,4 +102,4 @@ def test_tool_draws_label_maps_alone(label_map_spec, tmp_path):
     ]
     words = ["MODEL.MASK_UNET.INSTANCES", "False"]
     assert load_tool("tools/visualize_data.py").main([*argv, *words]) == 0
-    assert len(list(tmp_path.glob("0*.png"))) == 6
+    assert len(list(tmp_path.glob("fed_0*.png"))) == 6

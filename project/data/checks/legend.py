@@ -28,12 +28,14 @@ def check_legend(infos: Sequence[DatasetInfo], looks: Iterable[Look], problems: 
         return
     encoding = info.encoding
     counts: Counter[int] = Counter()
-    files = bad = 0
+    files = 0
+    bad = []
     for seen in looks:
         if seen.label_values is not None:
             counts.update(seen.label_values)
             files += 1
-            bad += not seen.label_values.keys() <= encoding.meaning.keys()
+            if not seen.label_values.keys() <= encoding.meaning.keys():
+                bad.append(seen.record["sem_seg_file_name"])
     if not bad:
         return
     unused = [
@@ -42,8 +44,8 @@ def check_legend(infos: Sequence[DatasetInfo], looks: Iterable[Look], problems: 
         if not counts[value] and not (encoding.assumed_ignore and meaning == IGNORE_LABEL)
     ]
     found = (
-        f"over all {files} label maps, of which {bad} hold values without a meaning,"
-        f" there are {_shares(counts, encoding)}"
+        f"over all {files} label maps, of which {len(bad)} hold values without a meaning, the first"
+        f" {bad[0]}, there are {_shares(counts, encoding)}"
     )
     if unused:
         found += f"; listed and nowhere found: {_listed(unused, encoding)}"
