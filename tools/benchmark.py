@@ -16,6 +16,10 @@ from project.cli import run_tool
 
 # Subcommand: (what it compares, the module with its `pairs()` and `conclusion(comparisons)`).
 COMMANDS = {
+    "check": (
+        "the check of a data set against reading its files with Pillow and Detectron2",
+        "project.benchmark.check",
+    ),
     "roi-align": (
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",

@@ -69,3 +69,13 @@ def test_help_loads_no_torch():
     done = run_process("-c", code)
     assert done.returncode == 0, done.stderr
     assert "--rounds" in done.stdout
+
+
+def test_the_check_is_timed_an_image(capsys):
+    assert (
+        load_tool("tools/benchmark.py").main(["check", "--only", "headers", "--rounds", "1"]) == 0
+    )
+    comparison, conclusion = capsys.readouterr().out.splitlines()
+    call_ms = float(comparison.split(" ms ")[1])
+    image_ms = float(conclusion.removeprefix("headers: ").removesuffix(" ms an image"))
+    assert 0 < image_ms == pytest.approx(call_ms / 100, abs=1e-3)
