@@ -18,6 +18,7 @@ def add_project_config(cfg: CfgNode) -> None:
     """Adds this project's keys and defaults to a Detectron2 config, in place."""
     _add_data_keys(cfg)
     _add_model_keys(cfg)
+    _add_semantic_head_keys(cfg)
     _add_solver_keys(cfg)
     _add_evaluation_keys(cfg)
 
@@ -92,7 +93,7 @@ def _add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.WIDTHS = []
     # How an encoder feature joins the decoder: "concat", "add" or "none".
     cfg.MODEL.SEM_SEG_HEAD.SKIP = "concat"
-    # From one level to the next: "transposed", "bilinear" or "bilinear_conv".
+    # From one level to the next: "transposed", "bilinear", "bilinear_conv" or "pixel_shuffle".
     cfg.MODEL.SEM_SEG_HEAD.UPSAMPLE = "transposed"
     # From the finest feature to the image's size: "bilinear" or "pixel_shuffle".
     cfg.MODEL.SEM_SEG_HEAD.FINAL_UPSAMPLE = "bilinear"
@@ -105,6 +106,42 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the classes).
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
+
+
+def _add_semantic_head_keys(cfg: CfgNode) -> None:
+    """docs/semantic.md says which head reads which key."""
+    # Convolutions of U-Net encoder and head: "same" (padded), or "valid" as published, on images
+    # with mirrored surroundings.
+    cfg.MODEL.UNET.PADDING = "same"
+    # Dilation rates of the blocks of the coarsest stage, e.g. [1, 2, 4]; empty: none.
+    cfg.MODEL.UNET.BOTTLENECK_DILATIONS = []
+    head = cfg.MODEL.SEM_SEG_HEAD
+    # UNetHead: factors of the losses of its levels before the finest, finest first, e.g.
+    # [0.5, 0.25]; they teach and are not there when the model predicts. Empty: none.
+    head.DEEP_SUPERVISION = []
+    # Any head of ours: features of the backbone that are judged too, as PSPNet does with res4,
+    # and the factor of each one's loss.
+    head.AUXILIARY_FEATURES = []
+    head.AUXILIARY_WEIGHT = 0.4
+    # DeepLabHead: finer features that join after the ASPP, and the channels that each is squeezed
+    # to (DeepLabV3+: [res2], [48]). None: DeepLabV3.
+    head.PROJECT_FEATURES = []
+    head.PROJECT_CHANNELS = []
+    # The ASPP: channels of each branch, rates of its three dilated convolutions, dropout behind it.
+    head.ASPP_CHANNELS = 256
+    head.ASPP_DILATIONS = [6, 12, 18]
+    head.ASPP_DROPOUT = 0.1
+    head.USE_DEPTHWISE_SEPARABLE_CONV = False
+    # The backbone "build_resnet_deeplab_backbone": 2 keeps res4 at stride 8 (and needs
+    # RES5_DILATION 4); rates of the blocks of res5, times RES5_DILATION; the stem: "deeplab" (three
+    # 3x3 convolutions) or "basic" (one of 7x7, as the ImageNet weights of R-50 have it).
+    cfg.MODEL.RESNETS.RES4_DILATION = 1
+    cfg.MODEL.RESNETS.RES5_MULTI_GRID = [1, 2, 4]
+    cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"
+    # SMPHead: the decoder of segmentation_models_pytorch by name, and its arguments, e.g.
+    # [{out_channels: 128, dropout: 0.1}].
+    head.DECODER = "pspnet"
+    head.DECODER_ARGUMENTS = []
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:
