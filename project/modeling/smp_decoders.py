@@ -35,6 +35,7 @@ class Decoder:
         defaults: channels and strides of the features, finest first -> arguments.
         kernel_size: of the library's predictor behind it.
         smallest: cells of an axis that the coarsest feature needs.
+        by_size: it enlarges to the size of the next feature, whatever the factor; others double.
     """
 
     module: str
@@ -47,6 +48,7 @@ class Decoder:
     defaults: Callable[[list[int], list[int]], dict[str, Any]] = field(repr=False)
     kernel_size: int = 3
     smallest: int = 1
+    by_size: bool = False
 
 
 def _u_net(channels: list[int], strides: list[int]) -> dict[str, Any]:
@@ -124,47 +126,50 @@ def _dpt(channels: list[int], strides: list[int]) -> dict[str, Any]:
     }
 
 
-_FPN = _pyramid(pyramid_channels=256, segmentation_channels=128, dropout=0.2)
-
-# Feature counts, places skipped, gain, width.
+# Features, places skipped, gain, width, arguments.
 DECODERS = {
     "pspnet": Decoder("pspnet", "PSPDecoder", 1, 1, 0, 1, "out_channels", _pspnet),
     "deeplabv3": Decoder(
-        "deeplabv3", "DeepLabV3Decoder", 1, 1, 0, 1, "out_channels", _deeplabv3, kernel_size=1
+        *("deeplabv3", "DeepLabV3Decoder", 1, 1, 0, 1, "out_channels", _deeplabv3),
+        kernel_size=1,
     ),
     "deeplabv3plus": Decoder(
-        "deeplabv3",
-        "DeepLabV3PlusDecoder",
-        *(2, 2, 2, 1, "out_channels", _deeplabv3plus),
+        *("deeplabv3", "DeepLabV3PlusDecoder", 2, 2, 2, 1, "out_channels", _deeplabv3plus),
         kernel_size=1,
+        by_size=True,
     ),
     "segformer": Decoder(
-        "segformer",
-        "SegformerDecoder",
-        *(2, 9, 2, 1, "segmentation_channels", _pyramid(segmentation_channels=256)),
+        *("segformer", "SegformerDecoder", 2, 5, 2, 1, "segmentation_channels"),
+        _pyramid(segmentation_channels=256),
         kernel_size=1,
+        by_size=True,
     ),
     "upernet": Decoder(
-        "upernet",
-        "UPerNetDecoder",
-        *(2, 9, 2, 1, "decoder_channels", _pyramid(decoder_channels=256)),
+        *("upernet", "UPerNetDecoder", 2, 5, 2, 1, "decoder_channels"),
+        _pyramid(decoder_channels=256),
+        kernel_size=1,
+        by_size=True,
+    ),
+    "fpn": Decoder(
+        *("fpn", "FPNDecoder", 4, 4, 1, 1, "segmentation_channels"),
+        _pyramid(pyramid_channels=256, segmentation_channels=128, dropout=0.2),
         kernel_size=1,
     ),
-    "fpn": Decoder("fpn", "FPNDecoder", 4, 4, 1, 1, "segmentation_channels", _FPN, kernel_size=1),
-    # Its pyramid attention pools the coarsest feature three times.
     "pan": Decoder(
-        "pan",
-        "PANDecoder",
-        *(2, 4, 2, 1, "decoder_channels", _pyramid(decoder_channels=32)),
-        smallest=8,
+        *("pan", "PANDecoder", 2, 4, 2, 1, "decoder_channels"),
+        _pyramid(decoder_channels=32),
+        smallest=8,  # it is pooled three times
+        by_size=True,
     ),
     "dpt": Decoder("dpt", "DPTDecoder", 1, 4, 0, 2, "fusion_channels", _dpt),
-    "unet": Decoder("unet", "UnetDecoder", 2, 5, 1, 2, "decoder_channels", _u_net),
+    "unet": Decoder("unet", "UnetDecoder", 2, 5, 1, 2, "decoder_channels", _u_net, by_size=True),
     "unetplusplus": Decoder(
         "unetplusplus", "UnetPlusPlusDecoder", 2, 5, 1, 2, "decoder_channels", _u_net
     ),
     "manet": Decoder("manet", "MAnetDecoder", 2, 5, 1, 2, "decoder_channels", _u_net),
-    "linknet": Decoder("linknet", "LinknetDecoder", 2, 5, 1, 2, "prefinal_channels", _linknet),
+    "linknet": Decoder(
+        "linknet", "LinknetDecoder", 2, 5, 1, 2, "prefinal_channels", _linknet, kernel_size=1
+    ),
 }
 
 

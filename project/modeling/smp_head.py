@@ -110,9 +110,12 @@ def _check_features(name: str, kind: Decoder, names: list[str], strides: list[in
         many = f"{kind.fewest} to {kind.most}" if kind.fewest < kind.most else str(kind.fewest)
         raise ConfigError(f"{key} takes {many} of IN_FEATURES, found {len(names)}: {found}")
     gain = kind.gain
+    steps = [(coarse, fine) for fine, coarse in pairwise(strides)]
     if kind.module == "dpt" and is_plain(strides):
         gain *= 4
-    elif name != "deeplabv3plus" and any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+    elif kind.by_size and any(coarse % fine for coarse, fine in steps):
+        raise ConfigError(f"{key} takes strides of which each divides the next; found {found}")
+    elif not kind.by_size and any(coarse != 2 * fine for coarse, fine in steps):
         raise ConfigError(f"{key} takes features that halve in size one by one; found {found}")
     if strides[0] % gain:
         raise ConfigError(

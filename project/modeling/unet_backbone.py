@@ -202,7 +202,9 @@ def build_unet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> UNetEncoder:
 def _build_valid_encoder(cfg: CfgNode, input_shape: ShapeSpec) -> ValidUNetEncoder:
     unet, head = cfg.MODEL.UNET, cfg.MODEL.SEM_SEG_HEAD
     stages = [f"stage{i + 1}" for i in range(len(unet.WIDTHS))]
+    instances = cfg.MODEL.META_ARCHITECTURE == "MaskUNet" and cfg.MODEL.MASK_UNET.INSTANCES
     wanted: dict[str, Any] = {
+        "MODEL.MASK_UNET.INSTANCES": (instances, False),
         "MODEL.BACKBONE.NAME": (cfg.MODEL.BACKBONE.NAME, "build_unet_backbone"),
         "MODEL.UNET.STEM_STRIDE": (unet.STEM_STRIDE, 1),
         "MODEL.UNET.BLOCK": (unet.BLOCK, "double_conv"),
