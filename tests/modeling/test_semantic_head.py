@@ -1,16 +1,22 @@
 """What semantic heads share: losses of all logits, and predictors that only teach."""
 
+import importlib.util
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 
-from model_cases import CASES, SEMANTICS, STAGES, UNET, make_input, tiny_config
+from model_cases import AUXILIARY, CASES, SEMANTICS, STAGES, UNET, make_input, tiny_config
 from project.errors import ConfigError
 from project.modeling.sem_seg_loss import SemSegLoss
 from project.modeling.semantic_head import AuxiliaryHead, SemanticHead
+from project.modeling.smp_decoders import DECODERS
 from project.modeling.unet_head import UNetHead
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 CHANNELS = {"a": 4, "b": 6, "c": 8}
 SHAPES = {
     name: ShapeSpec(channels=channels, stride=2 ** (i + 1))
@@ -140,3 +146,25 @@ def test_a_rate_for_each_block(blocks, dilations):
     keys = ["MODEL.UNET.NUM_BLOCKS", blocks, "MODEL.UNET.BOTTLENECK_DILATIONS", dilations]
     with pytest.raises(ConfigError, match="BOTTLENECK_DILATIONS holds a rate"):
         build_model(tiny_config(*UNET, *STAGES, *SEMANTICS, *keys))
+
+
+def test_the_head_of_the_document_trains(tmp_path):
+    text = (REPOSITORY / "docs" / "semantic.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shallow_head.py").write_text(code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("shallow_head", tmp_path / "shallow_head.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    keys = ["MODEL.SEM_SEG_HEAD.NAME", "ShallowHead", "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage4"]]
+    model = build_model(tiny_config(*UNET, *SEMANTICS, *AUXILIARY, *keys)).train()
+    losses = model([make_input(40, 48), make_input(33, 20, objects=0)])
+    assert len(losses) == 4 and all(torch.isfinite(value) for value in losses.values())
+    sum(losses.values()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_the_document_names_every_decoder_and_the_files_that_exist():
+    text = (REPOSITORY / "docs" / "semantic.md").read_text(encoding="utf-8")
+    assert sorted(name for name in DECODERS if f"`{name}`" not in text) == []
+    named = set(re.findall(r"(?:configs|project|tests)/[\w./*-]*[\w*]", text))
+    assert len(named) > 5
+    assert sorted(name for name in named if not any(REPOSITORY.glob(name))) == []
