@@ -108,40 +108,26 @@ def _add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
 
 
-def _add_semantic_head_keys(cfg: CfgNode) -> None:
-    """docs/semantic.md says which head reads which key."""
-    # Convolutions of U-Net encoder and head: "same" (padded), or "valid" as published, on images
-    # with mirrored surroundings.
+def _add_semantic_head_keys(cfg: CfgNode) -> None:  # docs/semantic.md says more
+    head, resnets = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.RESNETS
+    # The U-Net's convolutions: "same" (padded), or "valid" as published, in mirrored surroundings.
     cfg.MODEL.UNET.PADDING = "same"
-    # Dilation rates of the blocks of the coarsest stage, e.g. [1, 2, 4]; empty: none.
+    # Dilation rates of the blocks of its coarsest stage, e.g. [1, 2, 4]; empty: none.
     cfg.MODEL.UNET.BOTTLENECK_DILATIONS = []
-    head = cfg.MODEL.SEM_SEG_HEAD
-    # UNetHead: factors of the losses of its levels before the finest, finest first, e.g.
-    # [0.5, 0.25]; they teach and are not there when the model predicts. Empty: none.
+    # UNetHead: factors of levels before the finest that are judged in training, e.g. [0.5, 0.25].
     head.DEEP_SUPERVISION = []
-    # Any head of ours: features of the backbone that are judged too, as PSPNet does with res4,
-    # and the factor of each one's loss.
-    head.AUXILIARY_FEATURES = []
-    head.AUXILIARY_WEIGHT = 0.4
-    # DeepLabHead: finer features that join after the ASPP, and the channels that each is squeezed
-    # to (DeepLabV3+: [res2], [48]). None: DeepLabV3.
-    head.PROJECT_FEATURES = []
-    head.PROJECT_CHANNELS = []
-    # The ASPP: channels of each branch, rates of its three dilated convolutions, dropout behind it.
-    head.ASPP_CHANNELS = 256
-    head.ASPP_DILATIONS = [6, 12, 18]
-    head.ASPP_DROPOUT = 0.1
+    # Any head of ours: backbone features that are judged too, and the factor (PSPNet: [res4], 0.4).
+    head.AUXILIARY_FEATURES, head.AUXILIARY_WEIGHT = [], 0.4
+    # DeepLabHead: finer features that join late, and their channels ([res2], [48]): V3+; none: V3.
+    head.PROJECT_FEATURES, head.PROJECT_CHANNELS = [], []
+    # Its ASPP: channels of a branch, rates of three convolutions, dropout behind it.
+    head.ASPP_CHANNELS, head.ASPP_DILATIONS, head.ASPP_DROPOUT = 256, [6, 12, 18], 0.1
     head.USE_DEPTHWISE_SEPARABLE_CONV = False
-    # The backbone "build_resnet_deeplab_backbone": 2 keeps res4 at stride 8 (and needs
-    # RES5_DILATION 4); rates of the blocks of res5, times RES5_DILATION; the stem: "deeplab" (three
-    # 3x3 convolutions) or "basic" (one of 7x7, as the ImageNet weights of R-50 have it).
-    cfg.MODEL.RESNETS.RES4_DILATION = 1
-    cfg.MODEL.RESNETS.RES5_MULTI_GRID = [1, 2, 4]
-    cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"
-    # SMPHead: the decoder of segmentation_models_pytorch by name, and its arguments, e.g.
-    # [{out_channels: 128, dropout: 0.1}].
-    head.DECODER = "pspnet"
-    head.DECODER_ARGUMENTS = []
+    # build_resnet_deeplab_backbone: 2 keeps res4 at stride 8 (with RES5_DILATION 4); RES5_DILATION
+    # times these; stem "deeplab" (three 3x3 convolutions) or "basic", that of the weights of R-50.
+    resnets.RES4_DILATION, resnets.RES5_MULTI_GRID, resnets.STEM_TYPE = 1, [1, 2, 4], "deeplab"
+    # SMPHead: a decoder of segmentation_models_pytorch, its arguments, e.g. [{dropout: 0.1}].
+    head.DECODER, head.DECODER_ARGUMENTS = "pspnet", []
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:

@@ -8,6 +8,7 @@ from detectron2.modeling import build_backbone, build_model
 from detectron2.projects.deeplab import DeepLabV3Head, DeepLabV3PlusHead
 
 from model_cases import CASES, DEEPLAB, PROJECT, make_input, tiny_config
+from project.engine.choices import check_choices
 from project.errors import ConfigError
 from project.modeling.deeplab_head import DeepLabHead
 from project.modeling.sem_seg_loss import SemSegLoss
@@ -126,3 +127,19 @@ def test_v3_ignores_no_key_of_v3_plus():
     key = "MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS"
     with pytest.raises(ConfigError, match="none here"):
         build_model(tiny_config(*CASES["semantics_deeplab"], key, [8]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (["DEPTH", 18], "DEPTH 50, 101 or 152.*found 18"),
+        (["RES4_DILATION", 2], r"one of .*\(2, 4\).*found 50, \(2, 1\)"),
+        (["RES5_MULTI_GRID", [1, 2]], r"three numbers.*\[1, 2\]"),
+        (["STEM_TYPE", "deplab"], "Did you mean deeplab"),
+    ],
+)
+def test_mistakes_in_the_dilated_backbone_are_found_before_it_is_built(keys, words):
+    name = ["MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "MODEL.RESNETS.DEPTH", 50]
+    check_choices(tiny_config(*name), "predict")
+    with pytest.raises(ConfigError, match=words):
+        check_choices(tiny_config(*name, f"MODEL.RESNETS.{keys[0]}", keys[1]), "predict")
