@@ -41,6 +41,32 @@ CASCADE += ["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True]
 LIBRARY_HEAD = ["MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead", "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32]
 LIBRARY_HEAD += ["MODEL.SEM_SEG_HEAD.NORM", ""]
 
+
+VALID = ["MODEL.UNET.PADDING", "valid", "MODEL.UNET.NORM", "", "MODEL.SEM_SEG_HEAD.NORM", ""]
+DILATED = ["MODEL.UNET.BOTTLENECK_DILATIONS", [1, 2, 4], "MODEL.SEM_SEG_HEAD.UPSAMPLE"]
+DILATED += ["pixel_shuffle"]
+DEEP = ["MODEL.SEM_SEG_HEAD.DEEP_SUPERVISION", [0.5, 0.25]]
+AUXILIARY = ["MODEL.SEM_SEG_HEAD.AUXILIARY_FEATURES", ["stage3"]]
+COARSE = ["MODEL.UNET.STEM_STRIDE", 2, "MODEL.UNET.BLOCK", "residual"]
+FCN = ["MODEL.SEM_SEG_HEAD.NAME", "FCNHead"]
+THREE = ["MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage3", "stage2", "stage4"]]
+DEEPLAB = ["MODEL.SEM_SEG_HEAD.NAME", "DeepLabHead", "MODEL.SEM_SEG_HEAD.ASPP_CHANNELS", 16]
+DEEPLAB += ["MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.SEM_SEG_HEAD.ASPP_DROPOUT", 0.0]
+DEEPLAB += ["MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage4"]]
+PROJECT = ["MODEL.SEM_SEG_HEAD.PROJECT_FEATURES", ["stage1"]]
+PROJECT += ["MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS", [8]]
+
+
+def smp(decoder: str, features: list[str], **arguments: Any) -> list[Any]:
+    """A decoder of segmentation_models_pytorch."""
+    head = ["MODEL.SEM_SEG_HEAD.NAME", "SMPHead", "MODEL.SEM_SEG_HEAD.DECODER", decoder]
+    head += ["MODEL.SEM_SEG_HEAD.DECODER_ARGUMENTS", [arguments]]
+    return [*head, "MODEL.SEM_SEG_HEAD.IN_FEATURES", features]
+
+
+ALL = ["stage1", "stage2", "stage3", "stage4"]
+THIN = (16, 12, 8, 8)
+
 # Name -> KEY VALUE pairs: every architecture, backbone and head of ours, alone and with those of
 # Detectron2 that must work with them.
 CASES: dict[str, list[Any]] = {
@@ -55,6 +81,25 @@ CASES: dict[str, list[Any]] = {
     "semantics": [*UNET, *STAGES, *SEMANTICS],
     "semantics_resnet": [*RESNET, *RES_STAGES, *SEMANTICS],
     "semantics_one_level": [*UNET, "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage4"], *SEMANTICS],
+    "semantics_valid": [*UNET, *STAGES, *SEMANTICS, *VALID, *DEEP],
+    "semantics_dilated": [*UNET, *STAGES, *SEMANTICS, *DILATED, *DEEP, *AUXILIARY],
+    "semantics_fcn": [*UNET, *COARSE, *FCN, *THREE, *SEMANTICS],
+    "semantics_deeplab": [*UNET, *DEEPLAB, *SEMANTICS],
+    "semantics_deeplab_plus": [*UNET, *DEEPLAB, *PROJECT, *SEMANTICS],
+    "semantics_pspnet": [
+        *[*UNET, *COARSE, *smp("pspnet", ["stage4"], out_channels=16, dropout=0.0)],
+        *[*AUXILIARY, *SEMANTICS],
+    ],
+    "semantics_segformer": [*UNET, *smp("segformer", ALL, segmentation_channels=16), *SEMANTICS],
+    "semantics_upernet": [*UNET, *smp("upernet", ALL, decoder_channels=16), *SEMANTICS],
+    "semantics_dpt": [
+        *[*UNET, *COARSE, *SEMANTICS],
+        *smp("dpt", ALL, fusion_channels=16, intermediate_channels=THIN),
+    ],
+    "semantics_fpn": [
+        *[*UNET, *SEMANTICS],
+        *smp("fpn", ALL, pyramid_channels=16, segmentation_channels=32, dropout=0.0),
+    ],
     "library_segmentor": [*UNET, *STAGES, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"],
     # For the head's sake: Detectron2's merge is not ours, so no config may ask for it.
     "library_panoptic": [*UNET_FPN, "MODEL.META_ARCHITECTURE", "PanopticFPN"],

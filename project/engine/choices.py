@@ -64,6 +64,8 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
             " values that mark them in your label maps under `ignore:` in the data set"
             " specification"
         )
+    if cfg.MODEL.BACKBONE.NAME == "build_resnet_deeplab_backbone":
+        _check_dilated_resnet(cfg.MODEL.RESNETS)
     parts = model_parts(cfg)
     if purpose == "train":
         check_augmentations(cfg, instances=parts.instances)
@@ -73,6 +75,24 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
     if purpose != "predict":
         metrics = ["auto", *metric_names(cfg)]
         check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
+
+
+def _check_dilated_resnet(resnets: CfgNode) -> None:
+    """What Detectron2's builder would answer with an assertion, or not at all."""
+    check_choice("MODEL.RESNETS.STEM_TYPE", resnets.STEM_TYPE, ("basic", "deeplab"))
+    dilations = (resnets.RES4_DILATION, resnets.RES5_DILATION)
+    possible = ((1, 1), (1, 2), (1, 4), (2, 4))
+    if (
+        resnets.DEPTH not in (50, 101, 152)
+        or dilations not in possible
+        or len(resnets.RES5_MULTI_GRID) != 3
+    ):
+        raise ConfigError(
+            "MODEL.BACKBONE.NAME build_resnet_deeplab_backbone takes RESNETS.DEPTH 50, 101 or 152,"
+            f" RES4_DILATION with RES5_DILATION as one of {', '.join(map(str, possible))}, and"
+            f" three numbers of RES5_MULTI_GRID; found {resnets.DEPTH}, {dilations} and"
+            f" {list(resnets.RES5_MULTI_GRID)}"
+        )
 
 
 def _check_warmup(solver: CfgNode) -> None:

@@ -1,10 +1,12 @@
 """Convolution blocks of encoders and decoders.
 
-Legend: N images, C channels, H x W cells. A block keeps H and W; with stride 2 it halves them,
-rounding up, so that a feature map always covers the whole image.
+Legend: N images, C channels, H x W cells. A padded block keeps H and W; with stride 2 it halves
+them, rounding up, so that a feature map always covers the whole image. With `valid` convolutions
+nothing is padded and each 3x3 convolution takes one row or column from every side.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from project.errors import ConfigError, nearest
 
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 SKIPS = ("concat", "add", "none")
-UPSAMPLES = ("transposed", "bilinear", "bilinear_conv")
+UPSAMPLES = ("transposed", "bilinear", "bilinear_conv", "pixel_shuffle")
 
 
 def check_choice(what: str, name: str, known: Iterable[str]) -> None:
@@ -50,6 +52,8 @@ class ConvBlock(nn.Sequential):
         *,
         kernel_size: int = 3,
         stride: int = 1,
+        dilation: int = 1,
+        valid: bool = False,
         norm: str = "BN",
         relu: bool = True,
     ):
@@ -58,7 +62,8 @@ class ConvBlock(nn.Sequential):
             out_channels,
             kernel_size,
             stride=stride,
-            padding=kernel_size // 2,
+            padding=0 if valid else kernel_size // 2 * dilation,
+            dilation=dilation,
             bias=not norm,
         )
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu" if relu else "linear")
@@ -69,23 +74,41 @@ class ConvBlock(nn.Sequential):
 
 
 class DoubleConv(nn.Sequential):
-    """Two 3x3 convolutions, as in U-Net (Ronneberger et al. 2015, arXiv:1505.04597), padded."""
+    """Two 3x3 convolutions, as in U-Net (Ronneberger et al. 2015, arXiv:1505.04597)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, norm: str = "BN"):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        valid: bool = False,
+        norm: str = "BN",
+    ):
+        rest: dict[str, Any] = {"dilation": dilation, "valid": valid, "norm": norm}
         super().__init__(
-            ConvBlock(in_channels, out_channels, stride=stride, norm=norm),
-            ConvBlock(out_channels, out_channels, norm=norm),
+            ConvBlock(in_channels, out_channels, stride=stride, **rest),
+            ConvBlock(out_channels, out_channels, **rest),
         )
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut: the basic block of He et al. 2016 (1512.03385)."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, norm: str = "BN"):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        norm: str = "BN",
+    ):
         super().__init__()
         self.convs = nn.Sequential(
-            ConvBlock(in_channels, out_channels, stride=stride, norm=norm),
-            ConvBlock(out_channels, out_channels, norm=norm, relu=False),
+            ConvBlock(in_channels, out_channels, stride=stride, dilation=dilation, norm=norm),
+            ConvBlock(out_channels, out_channels, dilation=dilation, norm=norm, relu=False),
         )
         self.stride = stride
         same = stride == 1 and in_channels == out_channels
@@ -120,6 +143,7 @@ class UpBlock(nn.Module):
         skip: str = "concat",
         upsample: str = "transposed",
         num_convs: int = 2,
+        valid: bool = False,
         norm: str = "BN",
     ):
         """Builds the layers of one level.
@@ -129,9 +153,12 @@ class UpBlock(nn.Module):
             skip_channels: of the encoder's feature at this level.
             out_channels: of the result.
             skip: "concat"; "add", through 1x1 convolutions where channels differ; or "none".
-            upsample: "transposed" (2x2 transposed convolution); "bilinear"; or "bilinear_conv"
-                (bilinear, then a 3x3 convolution; Odena et al. 2016, against checkerboards).
+            upsample: "transposed" (2x2 transposed convolution); "bilinear"; "bilinear_conv"
+                (bilinear, then a 3x3 convolution; Odena et al. 2016, against checkerboards); or
+                "pixel_shuffle" (a 3x3 convolution yields the four cells of each; Shi et al. 2016,
+                arXiv:1609.05158).
             num_convs: 3x3 convolutions after the join, at least 1.
+            valid: these are not padded, and the join is cut out of the middle of the feature.
             norm: see `build_norm`.
 
         Raises:
@@ -146,19 +173,27 @@ class UpBlock(nn.Module):
         self.lateral = _conv1x1(skip_channels, width) if skip == "add" else nn.Identity()
         joined = width + skip_channels if skip == "concat" else width
         inputs = [joined, *[out_channels] * (num_convs - 1)]
-        self.convs = nn.Sequential(*(ConvBlock(i, out_channels, norm=norm) for i in inputs))
+        self.valid = valid
+        self.convs = nn.Sequential(
+            *(ConvBlock(i, out_channels, valid=valid, norm=norm) for i in inputs)
+        )
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         """Goes one level up.
 
         Args:
             x: (N, in_channels, H', W'), the coarser map, where H' is about H / 2.
-            feature: (N, skip_channels, H, W); gives the size even where it is not joined.
+            feature: (N, skip_channels, H, W); gives the size even where it is not joined. If the
+                level is `valid`, H is at least 2 H' and only the middle is joined.
 
         Returns:
-            (N, out_channels, H, W).
+            (N, out_channels, H, W); if `valid`, what the convolutions leave of 2 H' x 2 W'.
         """
-        x = fit_size(self.up(x), feature.shape[-2], feature.shape[-1])
+        x = self.up(x)
+        if self.valid:
+            feature = cut_middle(feature, x.shape[-2], x.shape[-1])
+        else:
+            x = fit_size(x, feature.shape[-2], feature.shape[-1])
         if self.skip == "concat":
             x = torch.cat([x, feature], dim=1)
         elif self.skip == "add":
@@ -178,6 +213,12 @@ def fit_size(x: Tensor, height: int, width: int) -> Tensor:
     return F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate")
 
 
+def cut_middle(x: Tensor, height: int, width: int) -> Tensor:
+    """The middle of (N, C, H, W), as U-Net crops its skips; H - height and W - width are even."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
 def _build_upsample(
     name: str, in_channels: int, out_channels: int, *, keep: bool
 ) -> tuple[nn.Module, int]:
@@ -193,6 +234,8 @@ def _build_upsample(
         assert up.bias is not None
         nn.init.zeros_(up.bias)
         return up, out_channels
+    if name == "pixel_shuffle":
+        return _build_pixel_shuffle(in_channels, out_channels), out_channels
     double = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
     if name == "bilinear_conv":
         conv = ConvBlock(in_channels, out_channels, norm="", relu=False)
@@ -201,6 +244,19 @@ def _build_upsample(
         return double, in_channels
     # A 1x1 convolution and interpolation commute; before it costs a quarter.
     return nn.Sequential(_conv1x1(in_channels, out_channels), double), out_channels
+
+
+def _build_pixel_shuffle(in_channels: int, out_channels: int) -> nn.Module:
+    """A convolution to the four cells of each, which at the start are equal.
+
+    So that no checkerboard is there to be unlearnt (Aitken et al. 2017, arXiv:1707.02937).
+    """
+    conv = ConvBlock(in_channels, 4 * out_channels, norm="", relu=False)
+    weight = conv[0].weight
+    assert isinstance(weight, Tensor)
+    with torch.no_grad():  # output channel 4 c + i is cell i of channel c
+        weight.copy_(weight[::4].repeat_interleave(4, dim=0))
+    return nn.Sequential(conv, nn.PixelShuffle(2))
 
 
 def _conv1x1(in_channels: int, out_channels: int) -> nn.Module:

@@ -27,13 +27,18 @@ def select_features(
     return {name: shapes[name] for name in names}
 
 
+def by_stride(shapes: dict[str, ShapeSpec]) -> list[tuple[str, ShapeSpec]]:
+    """Features from fine to coarse; those of one stride in the order in which they were given."""
+    return sorted(shapes.items(), key=lambda item: item[1].stride)
+
+
 def sort_pyramid(shapes: dict[str, ShapeSpec]) -> list[tuple[str, ShapeSpec]]:
     """Features from fine to coarse.
 
     Raises:
         ConfigError: the sizes do not halve from each feature to the next.
     """
-    levels = sorted(shapes.items(), key=lambda item: item[1].stride)
+    levels = by_stride(shapes)
     strides = [shape.stride for _, shape in levels]
     if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
         found = ", ".join(f"{name} at stride {shape.stride}" for name, shape in levels)

@@ -10,8 +10,10 @@ from project.layers.blocks import (
     SKIPS,
     UPSAMPLES,
     ConvBlock,
+    DoubleConv,
     UpBlock,
     build_norm,
+    cut_middle,
     fit_size,
 )
 
@@ -81,6 +83,41 @@ def test_bilinear_upsampling_is_torchs():
     x, feature = torch.randn(1, 2, 3, 4), torch.zeros(1, 2, 6, 8)
     doubled = F.interpolate(x, size=(6, 8), mode="bilinear", align_corners=False)
     assert torch.allclose(block(x, feature), block.convs(doubled))
+
+
+def test_pixel_shuffle_starts_without_a_checkerboard():
+    """The four cells of each cell are equal, and learn to differ."""
+    block = UpBlock(3, 2, 5, upsample="pixel_shuffle")
+    out = block.up(torch.randn(1, 3, 4, 6))
+    assert out.shape == (1, 5, 8, 12) and out.std() > 0.1
+    assert torch.equal(out, out[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3))
+    (out[..., 0, 0] - out[..., 1, 1]).sum().backward()
+    assert block.up[0][0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_dilated_blocks_keep_the_size_and_see_further(name):
+    """Two 3x3 convolutions of rate d see 2 d cells to each side."""
+    for rate in (1, 3):
+        block = BLOCKS[name](1, 1, dilation=rate, norm="")
+        for parameter in block.parameters():
+            torch.nn.init.constant_(parameter, 1.0)
+        x = torch.zeros(1, 1, 21, 21, requires_grad=True)
+        out = block(x)
+        assert out.shape == x.shape
+        (gradient,) = torch.autograd.grad(out[0, 0, 10, 10], x)
+        rows = gradient[0, 0].sum(dim=1).nonzero().flatten()
+        assert (int(rows.min()), int(rows.max())) == (10 - 2 * rate, 10 + 2 * rate)
+
+
+def test_valid_blocks_join_the_middle():
+    assert DoubleConv(3, 4, valid=True)(torch.randn(1, 3, 9, 8)).shape == (1, 4, 5, 4)
+    block = UpBlock(2, 3, 4, valid=True, num_convs=1, norm="")
+    x, feature = torch.randn(1, 2, 4, 5), torch.randn(1, 3, 14, 18)
+    joined = torch.cat([block.up(x), feature[..., 3:11, 4:14]], dim=1)
+    assert torch.equal(block(x, feature), block.convs(joined))
+    assert block(x, feature).shape == (1, 4, 6, 8)
+    assert torch.equal(cut_middle(feature, 14, 18), feature)
 
 
 def test_fit_size_crops_and_repeats_at_the_bottom_right():
