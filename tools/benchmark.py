@@ -115,9 +115,7 @@ def cost(arguments: argparse.Namespace) -> int:
 
     from project.benchmark.cost import measure_cost
 
-    found = asdict(
-        measure_cost(arguments.config_file, arguments.weights, images=arguments.images)
-    )
+    found = asdict(measure_cost(arguments.config_file, arguments.weights, images=arguments.images))
     for name, value in found.items():
         print(f"{name}: {value}")
     if arguments.json:
