@@ -1,6 +1,6 @@
 """Every system goes the whole road from its config: trains, scores, goes on, predicts.
 
-A new system is one line in `SYSTEMS`, best of its small form, `configs/<system>/<name>_digits.yaml`.
+A new system is one line in `SYSTEMS`, best of its small form, configs/<system>/<name>_digits.yaml.
 """
 
 import json

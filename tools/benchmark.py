@@ -1,7 +1,7 @@
 """Times a part of this project beside what it replaces, a model, or all small systems.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
-    python tools/benchmark.py cost --config-file output/demo/config.yaml --weights output/demo/model_final.pth
+    python tools/benchmark.py cost --config-file RUN/config.yaml --weights RUN/model_final.pth
     python tools/benchmark.py zoo --json zoo.json --markdown zoo.md
 
 Of a comparison, a ratio above 1 says how many times quicker our part is.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -62,7 +63,7 @@ def measure_cost(config_file: Path, weights: Path, *, images: int) -> Cost:
     load_weights(model, str(weights))
     batches = _first_images(cfg, images)
     with torch.no_grad():
-        latency = _median_ms([lambda batch=batch: model(batch) for batch in batches])
+        latency = _median_ms([partial(model, batch) for batch in batches])
         flops = count_multiply_adds(model, batches[0])
     return Cost(
         task=_task(cfg),

@@ -187,6 +187,7 @@ def system_name(path: Path) -> str:
         if not line.startswith("#"):
             break
         words += line.lstrip("#").rstrip() + " "
+    words = re.sub(r"\s*\([^)]*\)", "", words)  # who and when
     return re.split(r"[,:.]\s", words.strip(), maxsplit=1)[0] or path.stem
 
 

@@ -78,9 +78,9 @@ def test_configs_are_found_by_a_part_of_their_path():
     assert zoo.system_name(demo) == "Mask R-CNN and a U-Net head on one small encoder"
     small = set(zoo.find_configs([], ""))
     assert small == {*(REPOSITORY / "configs").rglob("*_digits.yaml"), zoo.DEMO}
-    with pytest.raises(ConfigError, match="'nothing' is in none of these.*mask_unet_demo"):
+    with pytest.raises(ConfigError, match=r"'nothing' is in none of these.*mask_unet_demo"):
         zoo.find_configs([], "nothing")
-    with pytest.raises(ConfigError, match="Did you mean mask_unet_demo.yaml"):
+    with pytest.raises(ConfigError, match=r"Did you mean mask_unet_demo\.yaml"):
         zoo.find_configs([zoo.DEMO.with_name("mask_unet_dmo.yaml")], "")
 
 
