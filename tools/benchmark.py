@@ -1,8 +1,10 @@
-"""Times a part of this project beside what it replaces.
+"""Times a part of this project beside what it replaces, a model, or all small systems.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
+    python tools/benchmark.py cost --config-file RUN/config.yaml --weights RUN/model_final.pth
+    python tools/benchmark.py zoo --json zoo.json --markdown zoo.md
 
-A ratio above 1 says how many times quicker our part is.
+Of a comparison, a ratio above 1 says how many times quicker our part is.
 """
 
 import argparse
@@ -15,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from project.cli import run_tool
 
 # Subcommand: (what it compares, the module with its `pairs()` and `conclusion(comparisons)`).
-COMMANDS = {
+COMPARISONS = {
     "check": (
         "the check of a data set against reading its files with Pillow and Detectron2",
         "project.benchmark.check",
@@ -28,16 +30,46 @@ COMMANDS = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """One subcommand a benchmark, all with the same options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """One subcommand a benchmark; comparisons all with the same options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (words, _) in COMMANDS.items():
+    for name, (words, _) in COMPARISONS.items():
         command = commands.add_parser(name, help=words, description=f"Times {words}.")
+        command.set_defaults(run=compare, parser=parser)
         command.add_argument("--rounds", type=_positive, default=9, help="calls of each side")
         command.add_argument("--threads", type=_positive, help="CPU threads (default: all cores)")
         command.add_argument("--only", default="", metavar="TEXT", help="names that hold TEXT")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    _add_cost(commands)
+    _add_zoo(commands)
     return parser
+
+
+def _add_cost(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    words = "parameters, operations and milliseconds of one image of a trained model, on CPU"
+    command = commands.add_parser("cost", help=words, description=f"Measures {words}.")
+    command.set_defaults(run=cost)
+    add = command.add_argument
+    add("--config-file", type=Path, required=True, metavar="FILE", help="config.yaml of a run")
+    add("--weights", type=Path, required=True, metavar="FILE", help="its model_final.pth")
+    add("--images", type=_positive, default=50, help="images that are timed")
+    add("--json", type=Path, metavar="FILE", help="write the figures here")
+
+
+def _add_zoo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    words = "every small system, trained on double_digits, as one table"
+    command = commands.add_parser("zoo", help=words, description=f"Measures {words}.")
+    command.set_defaults(run=zoo)
+    add = command.add_argument
+    add("--config-file", type=Path, action="append", default=[], metavar="FILE", help="only this")
+    add("--only", default="", metavar="TEXT", help="configs whose path holds TEXT")
+    add("--output", type=Path, default=Path("output/zoo"), metavar="DIR", help="folder of the runs")
+    add("--time-limit", type=_positive, default=1200, metavar="S", help="seconds of one training")
+    add("--json", type=Path, metavar="FILE", help="write the rows here")
+    add("--markdown", type=Path, metavar="FILE", help="write the table here")
+    add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change in all")
 
 
 def _positive(text: str) -> int:
@@ -48,21 +80,24 @@ def _positive(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one benchmark, printing each comparison when it is there."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    """Runs one benchmark."""
+    arguments = build_parser().parse_args(argv)
+    return arguments.run(arguments)
 
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Runs one comparison, printing each pair when it is there."""
     import torch
 
     from project.benchmark import timing
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    benchmark = importlib.import_module(COMMANDS[arguments.command][1])
+    benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
     pairs = [pair for pair in benchmark.pairs() if arguments.only in pair.name]
     if not pairs:
         names = "\n".join(pair.name for pair in benchmark.pairs())
-        parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
+        arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
     comparisons = []
     for pair in pairs:
         comparisons.append(timing.compare(pair, arguments.rounds))
@@ -71,6 +106,37 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         timing.write_json(arguments.json, comparisons)
     return 0
+
+
+def cost(arguments: argparse.Namespace) -> int:
+    """Measures one model."""
+    import json
+    from dataclasses import asdict
+
+    from project.benchmark.cost import measure_cost
+
+    found = asdict(measure_cost(arguments.config_file, arguments.weights, images=arguments.images))
+    for name, value in found.items():
+        print(f"{name}: {value}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def zoo(arguments: argparse.Namespace) -> int:
+    """Trains, scores and measures what has no row yet; 1 where a row fails or misses its goal."""
+    from project.benchmark.zoo import find_configs, run_zoo
+    from project.benchmark.zoo_table import markdown, write_json
+
+    configs = find_configs(arguments.config_file, arguments.only)
+    rows = run_zoo(configs, arguments.output, arguments.opts, limit_s=arguments.time_limit)
+    table = markdown(rows)
+    print(f"\n{table}")
+    if arguments.markdown:
+        arguments.markdown.write_text(table, encoding="utf-8")
+    if arguments.json:
+        write_json(arguments.json, rows)
+    return 0 if all(row.is_good for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from installer import SetupError
 INPUTS = ("constraints.txt", "setup.py", "tools/setup")
 GIB = 2**30
 # Measured with torch 2.14.1; on Linux it brings the GPU libraries.
-ENVIRONMENT_GIB, DOWNLOADS_GIB = (6.2, 3.0) if sys.platform == "linux" else (2.0, 0.5)
+ENVIRONMENT_GIB, DOWNLOADS_GIB = (6.4, 3.1) if sys.platform == "linux" else (2.0, 0.5)
 
 
 @dataclass(frozen=True)
