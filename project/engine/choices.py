@@ -18,6 +18,7 @@ from project.errors import ConfigError
 from project.evaluation.build import metric_names
 from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
+from project.modeling.roi_heads import check_roi_config
 
 Purpose = Literal["train", "score", "predict"]
 
@@ -70,9 +71,21 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
         check_sampling(cfg)
         amp_dtype(cfg)
         _check_warmup(cfg.SOLVER)
+    if parts.instances:
+        _check_instances(cfg)
     if purpose != "predict":
         metrics = ["auto", *metric_names(cfg)]
         check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
+
+
+def _check_instances(cfg: CfgNode) -> None:
+    if cfg.MODEL.META_ARCHITECTURE == "MaskUNet":
+        check_roi_config(cfg)
+    elif cfg.MODEL.ROI_POOLER:
+        raise ConfigError(
+            "MODEL.ROI_POOLER is read by MaskUNet alone; with"
+            f" {cfg.MODEL.META_ARCHITECTURE} set each head's POOLER_TYPE"
+        )
 
 
 def _check_warmup(solver: CfgNode) -> None:
