@@ -13,11 +13,13 @@ from torchvision.ops import RoIPool as TorchvisionRoIPool
 
 from model_cases import CASES, NUM_THINGS, ROI_POOL, make_input, tiny_config
 from project.config import get_project_config
+from project.engine.setup import prepare_config
 from project.errors import ConfigError
 from project.layers.roi_align import RoIAlign
 from project.layers.roi_pool import RoIPool
 from project.modeling.mask_heads import ConvMaskHead
 from project.modeling.mask_scoring import MaskIoUHead, MaskScoringHead, full_areas
+from tool_runner import TINY
 
 SHAPE = ShapeSpec(channels=6, height=5, width=5)
 SIZES = {"num_classes": NUM_THINGS, "conv_dims": [8, 8]}
@@ -154,7 +156,7 @@ def test_point_rend_has_detectron2s_keys_and_defaults():
 
 
 def test_points_refine_masks():
-    """Coarse masks of 7 x 7 become 56 x 56; in bfloat16 too."""
+    """Coarse masks of 7 x 7 become 28 x 28; in bfloat16 too."""
     model = build_model(tiny_config(*CASES["instances_point_rend"]))
     sides = []
     model.roi_heads.mask_head.register_forward_hook(
@@ -168,7 +170,7 @@ def test_points_refine_masks():
                 sum(losses.values()).backward()
         with torch.no_grad():
             model.eval()([make_input(61, 75)])
-    assert sides[-1][1:] == (1, 56, 56)
+    assert sides[-1][1:] == (1, 28, 28)
 
 
 RES4 = [*CASES["instances_c4"], "MODEL.RPN.IN_FEATURES", ["res4"]]
@@ -199,3 +201,21 @@ POINT_REND = CASES["instances_point_rend"]
 def test_mistakes_are_answered(overrides, words):
     with pytest.raises(ConfigError, match=words):
         build_model(tiny_config(*CASES["instances"], *overrides))
+
+
+def test_mistakes_are_answered_before_anything_is_built():
+    def prepare(*keys: str) -> None:
+        prepare_config(TINY, None, keys, purpose="predict")
+
+    with pytest.raises(ConfigError, match="Did you mean ROIPool"):
+        prepare("MODEL.ROI_POOLER", "ROIPoll")
+    with pytest.raises(ConfigError, match="read by MaskUNet alone"):
+        prepare("MODEL.ROI_POOLER", "ROIPool", "MODEL.META_ARCHITECTURE", "GeneralizedRCNN")
+
+
+def test_points_are_learnt_from_pixels(coco_spec):
+    """Where other heads take the polygons that the data has."""
+    for head, expected in (("ConvMaskHead", "polygon"), ("PointRendHead", "bitmask")):
+        keys = ["MODEL.ROI_MASK_HEAD.NAME", head]
+        cfg = prepare_config(TINY, coco_spec, keys, purpose="train")
+        assert expected == cfg.INPUT.MASK_FORMAT

@@ -197,10 +197,10 @@ def test_weights_are_fetched_to_train_alone(coco_spec):
 
 
 def test_a_pyramid_names_its_key():
-    cfg = tiny_config(*CASES["joint_timm"], "MODEL.FPN.IN_FEATURES", ["stage2", "stage4"])
+    cfg = tiny_config(*CASES["instances_timm"], "MODEL.FPN.IN_FEATURES", ["stage2", "stage4"])
     with pytest.raises(ConfigError, match="must halve"):
         build_model(cfg)
-    cfg = tiny_config(*CASES["joint_timm"], "MODEL.FPN.IN_FEATURES", ["res2"])
+    cfg = tiny_config(*CASES["instances_timm"], "MODEL.FPN.IN_FEATURES", ["res2"])
     with pytest.raises(ConfigError, match=r"MODEL\.FPN\.IN_FEATURES names 'res2'"):
         build_model(cfg)
 
