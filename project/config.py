@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from project.errors import ConfigError, nearest
+from project.model_keys import add_roi_keys, add_semantic_head_keys, add_timm_keys
 from project.safe_yaml import parse_yaml, read_yaml
 
 BASE_KEY = "_BASE_"
@@ -18,7 +19,9 @@ def add_project_config(cfg: CfgNode) -> None:
     """Adds this project's keys and defaults to a Detectron2 config, in place."""
     _add_data_keys(cfg)
     _add_model_keys(cfg)
-    _add_semantic_head_keys(cfg)
+    add_semantic_head_keys(cfg)
+    add_timm_keys(cfg)
+    add_roi_keys(cfg)
     _add_solver_keys(cfg)
     _add_evaluation_keys(cfg)
 
@@ -106,28 +109,6 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the classes).
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
-
-
-def _add_semantic_head_keys(cfg: CfgNode) -> None:  # docs/semantic.md says more
-    head, resnets = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.RESNETS
-    # The U-Net's convolutions: "same" (padded), or "valid" as published, in mirrored surroundings.
-    cfg.MODEL.UNET.PADDING = "same"
-    # Dilation rates of the blocks of its coarsest stage, e.g. [1, 2, 4]; empty: none.
-    cfg.MODEL.UNET.BOTTLENECK_DILATIONS = []
-    # UNetHead: factors of levels before the finest that are judged in training, e.g. [0.5, 0.25].
-    head.DEEP_SUPERVISION = []
-    # Any head of ours: backbone features that are judged too, and the factor (PSPNet: [res4], 0.4).
-    head.AUXILIARY_FEATURES, head.AUXILIARY_WEIGHT = [], 0.4
-    # DeepLabHead: finer features that join late, and their channels ([res2], [48]): V3+; none: V3.
-    head.PROJECT_FEATURES, head.PROJECT_CHANNELS = [], []
-    # Its ASPP: channels of a branch, rates of three convolutions, dropout behind it.
-    head.ASPP_CHANNELS, head.ASPP_DILATIONS, head.ASPP_DROPOUT = 256, [6, 12, 18], 0.1
-    head.USE_DEPTHWISE_SEPARABLE_CONV = False
-    # build_resnet_deeplab_backbone: 2 keeps res4 at stride 8 (with RES5_DILATION 4); RES5_DILATION
-    # times these; stem "deeplab" (three 3x3 convolutions) or "basic", that of the weights of R-50.
-    resnets.RES4_DILATION, resnets.RES5_MULTI_GRID, resnets.STEM_TYPE = 1, [1, 2, 4], "deeplab"
-    # SMPHead: a decoder of segmentation_models_pytorch, its arguments, e.g. [{dropout: 0.1}].
-    head.DECODER, head.DECODER_ARGUMENTS = "pspnet", []
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:

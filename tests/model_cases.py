@@ -66,6 +66,29 @@ def smp(decoder: str, features: list[str], **arguments: Any) -> list[Any]:
 
 ALL = ["stage1", "stage2", "stage3", "stage4"]
 THIN = (16, 12, 8, 8)
+RES5 = [*RESNET, "MODEL.RESNETS.DEPTH", 50, "MODEL.RESNETS.STEM_OUT_CHANNELS", 8]
+RES5 += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 16, "MODEL.RESNETS.WIDTH_PER_GROUP", 4]
+C4 = [*RES5, "MODEL.RESNETS.OUT_FEATURES", ["res4"], "MODEL.ROI_HEADS.NAME", "Res5ROIHeads"]
+ROI_POOL = ["MODEL.ROI_POOLER", "ROIPool"]
+AGNOSTIC = ["MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK", True]
+DICE = ["MODEL.ROI_MASK_HEAD.NAME", "ConvMaskHead", "MODEL.ROI_MASK_HEAD.LOSSES", ["bce", "dice"]]
+SCORING = ["MODEL.ROI_MASK_HEAD.NAME", "MaskScoringHead"]
+SCORING += ["MODEL.ROI_MASK_HEAD.MASK_IOU.NUM_CONV", 2, "MODEL.ROI_MASK_HEAD.MASK_IOU.CONV_DIM", 8]
+SCORING += ["MODEL.ROI_MASK_HEAD.MASK_IOU.FC_DIM", 16]
+BOUNDARY = ["MODEL.ROI_MASK_HEAD.NAME", "BoundaryMaskHead"]
+POINT_REND = ["MODEL.ROI_MASK_HEAD.NAME", "PointRendHead", "MODEL.ROI_MASK_HEAD.FC_DIM", 32]
+POINT_REND += ["MODEL.POINT_HEAD.FC_DIM", 16, "MODEL.POINT_HEAD.SUBDIVISION_STEPS", 2]
+POINT_REND += ["MODEL.POINT_HEAD.SUBDIVISION_NUM_POINTS", 196]
+TIMM = ["MODEL.BACKBONE.NAME", "build_timm_backbone", "MODEL.TIMM.NAME", "mobilenetv3_small_050"]
+TIMM_HEAD = ["MODEL.SEM_SEG_HEAD.WIDTHS", [8, 8, 8, 8], "MODEL.SEM_SEG_HEAD.IN_FEATURES"]
+TIMM_HEAD += [["stage1", "stage2", "stage3", "stage4", "stage5"]]
+SWIN_FPN = ["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone", "MODEL.TIMM.DROP_PATH", 0.1]
+SWIN_FPN += ["MODEL.TIMM.NAME", "swin_tiny_patch4_window7_224", "MODEL.TIMM.ARGUMENTS"]
+SWIN_FPN += [[{"patch_size": 2, "window_size": 4, "embed_dim": 16, "num_heads": [1, 2, 4, 8]}]]
+SWIN_FPN[-1] += [{"depths": [1, 2, 1, 1]}]
+SWIN_FPN += ["MODEL.FPN.IN_FEATURES", ["stage2", "stage3", "stage4"]]
+SWIN_FPN += ["MODEL.RPN.IN_FEATURES", ["p2", "p3", "p4", "p5"]]
+SWIN_FPN += ["MODEL.ROI_HEADS.IN_FEATURES", ["p2", "p3", "p4"]]
 
 # Name -> KEY VALUE pairs: every architecture, backbone and head of ours, alone and with those of
 # Detectron2 that must work with them.
@@ -78,6 +101,16 @@ CASES: dict[str, list[Any]] = {
     "joint_resnet": RESNET_FPN,
     "instances": [*UNET_FPN, *INSTANCES],
     "instances_cascade": [*UNET_FPN, *INSTANCES, *CASCADE],
+    "instances_c4": [*C4, *INSTANCES],
+    "instances_dice": [*UNET_FPN, *INSTANCES, *DICE, *AGNOSTIC],
+    "instances_scoring": [*UNET_FPN, *INSTANCES, *SCORING],
+    "instances_scoring_agnostic": [*UNET_FPN, *INSTANCES, *SCORING, *AGNOSTIC, *CASCADE],
+    "instances_boundary": [*UNET_FPN, *INSTANCES, *BOUNDARY],
+    "instances_boundary_agnostic": [*UNET_FPN, *INSTANCES, *BOUNDARY, *AGNOSTIC, *ROI_POOL],
+    "instances_point_rend": [*UNET_FPN, *INSTANCES, *POINT_REND],
+    "instances_point_rend_agnostic": [*UNET_FPN, *INSTANCES, *POINT_REND, *AGNOSTIC],
+    "instances_timm": [*SWIN_FPN, *INSTANCES],
+    "semantics_timm": [*TIMM, *TIMM_HEAD, *SEMANTICS],
     "semantics": [*UNET, *STAGES, *SEMANTICS],
     "semantics_resnet": [*RESNET, *RES_STAGES, *SEMANTICS],
     "semantics_one_level": [*UNET, "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage4"], *SEMANTICS],

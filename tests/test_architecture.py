@@ -14,6 +14,7 @@ LEVELS = {
     "errors": 0,
     "cli": 1,
     "safe_yaml": 1,
+    "model_keys": 1,
     "config": 2,
     "layers": 1,
     "data": 3,

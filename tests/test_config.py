@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import CfgNode, get_cfg
+from detectron2.projects.point_rend import PointRendMaskHead
 
 from project import config
 from project.config import get_project_config, load_config
@@ -165,10 +166,12 @@ def test_every_key_of_ours_has_a_reader():
     added = _leaves(get_project_config()) - _leaves(get_cfg())
     assert len(added) > 20
     package = Path(inspect.getfile(config)).parent
+    point_rend = Path(inspect.getfile(PointRendMaskHead)).parent  # the head of ours is built on it
+    files = [*package.rglob("*.py"), *point_rend.glob("*_head.py")]
     read = {
         node.attr
-        for path in package.rglob("*.py")
-        if path.name != "config.py"
+        for path in files
+        if path.name not in ("config.py", "model_keys.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }

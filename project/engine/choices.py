@@ -18,6 +18,7 @@ from project.errors import ConfigError
 from project.evaluation.build import metric_names
 from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
+from project.modeling.roi_heads import check_roi_config
 
 Purpose = Literal["train", "score", "predict"]
 
@@ -72,6 +73,8 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
         check_sampling(cfg)
         amp_dtype(cfg)
         _check_warmup(cfg.SOLVER)
+    if parts.instances:
+        _check_instances(cfg)
     if purpose != "predict":
         metrics = ["auto", *metric_names(cfg)]
         check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
@@ -92,6 +95,16 @@ def _check_dilated_resnet(resnets: CfgNode) -> None:
             f" RES4_DILATION with RES5_DILATION as one of {', '.join(map(str, possible))}, and"
             f" three numbers of RES5_MULTI_GRID; found {resnets.DEPTH}, {dilations} and"
             f" {list(resnets.RES5_MULTI_GRID)}"
+        )
+
+
+def _check_instances(cfg: CfgNode) -> None:
+    if cfg.MODEL.META_ARCHITECTURE == "MaskUNet":
+        check_roi_config(cfg)
+    elif cfg.MODEL.ROI_POOLER:
+        raise ConfigError(
+            "MODEL.ROI_POOLER is read by MaskUNet alone; with"
+            f" {cfg.MODEL.META_ARCHITECTURE} set each head's POOLER_TYPE"
         )
 
 

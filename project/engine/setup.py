@@ -33,7 +33,9 @@ from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
 from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
+from project.engine.timm_inputs import fill_from_timm
 from project.errors import ConfigError, DatasetError, nearest
+from project.modeling.roi_heads import needs_bitmasks as mask_head_needs_bitmasks
 from project.modeling.sem_seg_loss import inverse_frequency_weights
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ def prepare_config(
     cfg.MODEL[_GIVEN_DEVICE] = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)
     check_choices(cfg, purpose)
+    fill_from_timm(cfg, training=purpose == "train")
     fill_channels(cfg)
     check_weights_exist(cfg.MODEL.WEIGHTS)
     cfg.DATASETS.SPECS = [_find_spec(path) for path in cfg.DATASETS.SPECS]
@@ -138,7 +141,8 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
     if parts.semantics:
         _fill_count(cfg.MODEL.SEM_SEG_HEAD, "MODEL.SEM_SEG_HEAD", categories.semantic, names[0])
     if cfg.INPUT.MASK_FORMAT == "auto":
-        train = list(cfg.DATASETS.TRAIN) if training and not needs_bitmasks(cfg) else []
+        pixels = needs_bitmasks(cfg) or mask_head_needs_bitmasks(cfg)
+        train = list(cfg.DATASETS.TRAIN) if training and not pixels else []
         cfg.INPUT.MASK_FORMAT = choose_mask_format(train) if train else "bitmask"
     head = cfg.MODEL.SEM_SEG_HEAD
     uncounted = head.CLASS_WEIGHTING == "inverse_frequency" and not head.CLASS_WEIGHTS

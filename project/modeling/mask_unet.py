@@ -11,7 +11,6 @@ from detectron2.modeling import (
     Backbone,
     build_backbone,
     build_proposal_generator,
-    build_roi_heads,
     build_sem_seg_head,
 )
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
@@ -20,9 +19,9 @@ from torch import Tensor, nn
 
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
-from project.layers.roi_align import replace_roi_align
 from project.modeling.features import select_features
 from project.modeling.panoptic import merge_panoptic
+from project.modeling.roi_heads import build_instance_heads
 
 Merge = Callable[[Instances, Tensor], tuple[Tensor, list[dict[str, Any]]]]
 Inputs = list[dict[str, Any]]
@@ -97,10 +96,8 @@ class MaskUNet(nn.Module):
         }
         if has_instances:
             select_features(shapes, cfg.MODEL.RPN.IN_FEATURES, "MODEL.RPN.IN_FEATURES")
-            select_features(shapes, cfg.MODEL.ROI_HEADS.IN_FEATURES, "MODEL.ROI_HEADS.IN_FEATURES")
             parts["proposal_generator"] = build_proposal_generator(cfg, shapes)
-            parts["roi_heads"] = build_roi_heads(cfg, shapes)
-            replace_roi_align(parts["roi_heads"])
+            parts["roi_heads"] = build_instance_heads(cfg, shapes)
         if has_semantics:
             parts["sem_seg_head"] = build_sem_seg_head(cfg, shapes)
         if has_instances and has_semantics and cfg.MODEL.MASK_ON:

@@ -32,6 +32,7 @@ class EncoderFPN(Backbone):
         norm: str = "",
         fuse_type: str = "sum",
         extra_level: bool = False,
+        key: str = "MODEL.UNET.FPN_IN_FEATURES",
     ):
         """Puts the pyramid on the encoder.
 
@@ -42,12 +43,13 @@ class EncoderFPN(Backbone):
             norm: of the pyramid's convolutions; any name that Detectron2's `get_norm` takes.
             fuse_type: "sum" or "avg".
             extra_level: adds one level, every second cell of the coarsest, for large anchors.
+            key: of the config that names `in_features`, for messages.
 
         Raises:
             ConfigError: a feature that the encoder lacks, or sizes that do not halve.
         """
         super().__init__()
-        chosen = select_features(encoder.output_shape(), in_features, "MODEL.UNET.FPN_IN_FEATURES")
+        chosen = select_features(encoder.output_shape(), in_features, key)
         levels = sort_pyramid(chosen)
         top_block = None
         if extra_level:
@@ -105,6 +107,14 @@ def level_name(stride: int) -> str:
     return f"p{int(math.log2(stride))}"
 
 
+def needs_extra_level(
+    encoder: Backbone, in_features: Sequence[str], key: str, wanted: Sequence[str]
+) -> bool:
+    """Whether `wanted` names the level above the pyramid that stands on `in_features`."""
+    chosen = select_features(encoder.output_shape(), in_features, key)
+    return level_name(2 * max(shape.stride for shape in chosen.values())) in wanted
+
+
 @BACKBONE_REGISTRY.register()
 def build_unet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EncoderFPN:
     """Builds the encoder of MODEL.UNET with the pyramid of MODEL.FPN.
@@ -112,14 +122,13 @@ def build_unet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EncoderFPN:
     The level above the pyramid exists if MODEL.RPN.IN_FEATURES names it.
     """
     encoder = build_unet_backbone(cfg, input_shape)
-    names = cfg.MODEL.UNET.FPN_IN_FEATURES
-    chosen = select_features(encoder.output_shape(), names, "MODEL.UNET.FPN_IN_FEATURES")
-    above = level_name(2 * max(shape.stride for shape in chosen.values()))
+    names, key = cfg.MODEL.UNET.FPN_IN_FEATURES, "MODEL.UNET.FPN_IN_FEATURES"
     return EncoderFPN(
         encoder,
         in_features=names,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
-        extra_level=above in cfg.MODEL.RPN.IN_FEATURES,
+        extra_level=needs_extra_level(encoder, names, key, cfg.MODEL.RPN.IN_FEATURES),
+        key=key,
     )

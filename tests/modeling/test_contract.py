@@ -7,6 +7,7 @@ import torch
 from detectron2.modeling import (
     BACKBONE_REGISTRY,
     META_ARCH_REGISTRY,
+    ROI_MASK_HEAD_REGISTRY,
     SEM_SEG_HEADS_REGISTRY,
     build_model,
 )
@@ -42,7 +43,12 @@ def outputs_of(model: nn.Module, batch: list[dict]) -> list[dict]:
 def test_every_part_of_ours_has_a_case():
     used = {str(value) for overrides in CASES.values() for value in overrides}
     used |= {"MaskUNet", "UNetHead"}  # the defaults of tiny_config
-    for registry in (META_ARCH_REGISTRY, BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY):
+    for registry in (
+        META_ARCH_REGISTRY,
+        BACKBONE_REGISTRY,
+        SEM_SEG_HEADS_REGISTRY,
+        ROI_MASK_HEAD_REGISTRY,
+    ):
         ours = {name for name, part in registry if part.__module__.startswith("project.")}
         assert ours, registry
         assert ours <= used
