@@ -188,7 +188,8 @@ def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
         freeze=timm.FREEZE,
         arguments=merge_arguments(timm.ARGUMENTS),
     )
-    origin = timm.WEIGHTS or ("timm's" if timm.PRETRAINED else "random")
+    fetched = "timm's" if timm.PRETRAINED else ""
+    origin = timm.WEIGHTS or fetched or (cfg.MODEL.WEIGHTS and "MODEL.WEIGHTS") or "random"
     levels = (
         f"{k} at stride {s.stride} ({s.channels})" for k, s in backbone.output_shape().items()
     )
