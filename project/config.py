@@ -102,11 +102,13 @@ def _add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.FINAL_UPSAMPLE = "bilinear"
     # Convolutions a decoder level.
     cfg.MODEL.SEM_SEG_HEAD.NUM_CONVS = 2
-    # Factors of the two parts of the loss; LOSS_WEIGHT scales their sum. 0 leaves a part out.
-    cfg.MODEL.SEM_SEG_HEAD.CE_WEIGHT = 1.0
-    cfg.MODEL.SEM_SEG_HEAD.DICE_WEIGHT = 1.0
-    # Class weights of the cross entropy: "none", "inverse_frequency" (counted from the training
-    # data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the classes).
+    # Losses that are summed, each times its weight (1 unless it says so): cross_entropy, focal,
+    # ohem, dice, tversky, lovasz and boundary, e.g. [{name: focal, gamma: 2.0}, {name: dice,
+    # weight: 0.5}]; see docs/training.md. LOSS_WEIGHT scales the sum.
+    cfg.MODEL.SEM_SEG_HEAD.LOSSES = [{"name": "cross_entropy"}, {"name": "dice"}]
+    # Class weights of cross_entropy, focal and ohem: "none", "inverse_frequency" (counted from the
+    # training data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the
+    # classes).
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
 

@@ -15,6 +15,7 @@ LEVELS = {
     "cli": 1,
     "safe_yaml": 1,
     "model_keys": 1,
+    "entries": 1,
     "config": 2,
     "layers": 1,
     "data": 3,

@@ -18,6 +18,7 @@ from project.errors import ConfigError
 from project.evaluation.build import metric_names
 from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
+from project.modeling.loss_list import read_losses
 from project.modeling.roi_heads import check_roi_config
 
 Purpose = Literal["train", "score", "predict"]
@@ -68,6 +69,8 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
     if cfg.MODEL.BACKBONE.NAME == "build_resnet_deeplab_backbone":
         _check_dilated_resnet(cfg.MODEL.RESNETS)
     parts = model_parts(cfg)
+    if parts.semantics:
+        read_losses(cfg.MODEL.SEM_SEG_HEAD.LOSSES)
     if purpose == "train":
         check_augmentations(cfg, instances=parts.instances)
         check_sampling(cfg)

@@ -1,4 +1,4 @@
-"""The loss of semantic heads: cross entropy plus Dice."""
+"""The loss of semantic heads: a sum of those that a config lists."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
-from project.layers.losses import cross_entropy, dice_loss
+from project.modeling.loss_list import DEFAULT, LOSSES, read_losses
 
 CLASS_WEIGHTINGS = ("none", "inverse_frequency", "given")
 
 
 class SemSegLoss(nn.Module):
-    """Cross entropy with class weights, and soft Dice, each with its factor."""
+    """The losses of MODEL.SEM_SEG_HEAD.LOSSES, each times its weight.
+
+    Those that judge single pixels weigh these by their classes.
+    """
 
     class_weights: Tensor | None
 
@@ -25,38 +28,31 @@ class SemSegLoss(nn.Module):
         *,
         num_classes: int,
         ignore_value: int = 255,
-        ce_weight: float = 1.0,
-        dice_weight: float = 1.0,
+        losses: Sequence[Any] = DEFAULT,
         class_weights: Sequence[float] | None = None,
     ):
-        """Checks factors and weights.
+        """Reads the list and checks the weights.
 
         Args:
             num_classes: K.
             ignore_value: marks pixels of the targets that are left out.
-            ce_weight: factor of the cross entropy; 0 leaves it out.
-            dice_weight: factor of the Dice loss; 0 leaves it out.
-            class_weights: K weights of the cross entropy; None weighs all classes 1; empty: they
-                are still to be counted, and the model can only predict.
+            losses: entries {name: NAME, weight: FACTOR, ARGUMENT: VALUE, ...}, see
+                `project.modeling.loss_list`.
+            class_weights: K weights of the classes; None weighs all 1; empty: they are still to
+                be counted, and the model can only predict.
 
         Raises:
-            ConfigError: negative factors or weights, nothing to learn, or another number of
-                weights than of classes.
+            ConfigError: a list that cannot be used, negative class weights, or another number of
+                these than of classes.
         """
         super().__init__()
-        if min(ce_weight, dice_weight) < 0 or ce_weight == dice_weight == 0:
-            raise ConfigError(
-                f"the semantic loss needs factors of at least 0 and one above, found CE_WEIGHT"
-                f" {ce_weight} and DICE_WEIGHT {dice_weight}"
-            )
         if class_weights and (len(class_weights) != num_classes or min(class_weights) < 0):
             raise ConfigError(
                 f"MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS must hold {num_classes} weights of at least 0,"
                 f" one a class in the order of the classes; found {list(class_weights)}"
             )
         self.ignore_value = ignore_value
-        self.ce_weight = ce_weight
-        self.dice_weight = dice_weight
+        self.losses = read_losses(losses)
         self.is_uncounted = class_weights is not None and len(class_weights) == 0
         weights = torch.tensor(class_weights, dtype=torch.float32) if class_weights else None
         self.register_buffer("class_weights", weights, persistent=False)
@@ -73,8 +69,7 @@ class SemSegLoss(nn.Module):
         return {
             "num_classes": head.NUM_CLASSES,
             "ignore_value": head.IGNORE_VALUE,
-            "ce_weight": head.CE_WEIGHT,
-            "dice_weight": head.DICE_WEIGHT,
+            "losses": head.LOSSES,
             "class_weights": None if head.CLASS_WEIGHTING == "none" else head.CLASS_WEIGHTS,
         }
 
@@ -86,7 +81,7 @@ class SemSegLoss(nn.Module):
             targets: (N, H, W) class ids, with `ignore_value` holes.
 
         Returns:
-            "loss_sem_seg_ce" and "loss_sem_seg_dice", scalars, those with a factor.
+            "loss_sem_seg_ce", "loss_sem_seg_dice", ...: scalars, each times its weight.
 
         Raises:
             ConfigError: the class weights were never counted.
@@ -96,16 +91,16 @@ class SemSegLoss(nn.Module):
                 "MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS is empty: train through tools/train_net.py,"
                 " which counts them, or fill them with inverse_frequency_weights"
             )
-        losses = {}
-        if self.ce_weight:
-            ce = cross_entropy(
-                logits, targets, ignore_value=self.ignore_value, class_weights=self.class_weights
-            )
-            losses["loss_sem_seg_ce"] = ce * self.ce_weight
-        if self.dice_weight:
-            dice = dice_loss(logits, targets, ignore_value=self.ignore_value)
-            losses["loss_sem_seg_dice"] = dice * self.dice_weight
-        return losses
+        found = {}
+        for entry in self.losses:
+            kind = LOSSES[entry.name]
+            arguments = dict(entry.arguments)
+            weight = arguments.pop("weight")
+            if kind.weighs_classes:
+                arguments["class_weights"] = self.class_weights
+            value = kind.function(logits, targets, ignore_value=self.ignore_value, **arguments)
+            found[f"loss_sem_seg_{kind.log_name}"] = value * weight
+        return found
 
 
 def inverse_frequency_weights(counts: Sequence[float]) -> list[float]:

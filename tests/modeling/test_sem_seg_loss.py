@@ -6,6 +6,7 @@ import torch
 from model_cases import tiny_config
 from project.errors import ConfigError
 from project.layers.losses import cross_entropy, dice_loss
+from project.modeling.loss_list import LOSSES
 from project.modeling.sem_seg_loss import SemSegLoss, inverse_frequency_weights
 
 
@@ -20,7 +21,8 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def test_factors_and_weights(batch):
     logits, targets = batch
     weights = [0.5, 1.0, 1.5]
-    loss = SemSegLoss(num_classes=3, ce_weight=2.0, dice_weight=0.5, class_weights=weights)
+    entries = [{"name": "cross_entropy", "weight": 2.0}, {"name": "dice", "weight": 0.5}]
+    loss = SemSegLoss(num_classes=3, losses=entries, class_weights=weights)
     found = loss(logits, targets)
     ce = cross_entropy(logits, targets, ignore_value=255, class_weights=torch.tensor(weights))
     plain = cross_entropy(logits, targets, ignore_value=255)
@@ -31,9 +33,37 @@ def test_factors_and_weights(batch):
     }
 
 
-def test_factor_zero_leaves_a_part_out(batch):
-    assert set(SemSegLoss(num_classes=3, dice_weight=0)(*batch)) == {"loss_sem_seg_ce"}
-    assert set(SemSegLoss(num_classes=3, ce_weight=0)(*batch)) == {"loss_sem_seg_dice"}
+def test_weight_zero_leaves_a_loss_out(batch):
+    entries = [{"name": "cross_entropy"}, {"name": "dice", "weight": 0}]
+    assert set(SemSegLoss(num_classes=3, losses=entries)(*batch)) == {"loss_sem_seg_ce"}
+
+
+def test_every_loss_is_reached_with_its_arguments(batch):
+    """By name, with other arguments than the defaults, and with the weights of the classes."""
+    weights = torch.tensor([0.5, 1.0, 3.0])
+    changed = {
+        "cross_entropy": {"label_smoothing": 0.2},
+        "focal": {"alpha": 0.5, "gamma": 1.0},
+        "ohem": {"threshold": 0.3, "min_share": 0.5},
+        "dice": {"smooth": 5.0},
+        "tversky": {"alpha": 0.1, "beta": 0.9, "smooth": 2.0},
+        "lovasz": {},
+        "boundary": {},
+    }
+    assert changed.keys() == LOSSES.keys()
+    for name, arguments in changed.items():
+        kind = LOSSES[name]
+        assert arguments.keys() == kind.arguments.keys()
+        entries = [{"name": name, "weight": 3.0, **arguments}]
+        loss = SemSegLoss(num_classes=3, losses=entries, class_weights=weights.tolist())
+        given = {"class_weights": weights} if kind.weighs_classes else {}
+        expected = kind.function(*batch, ignore_value=255, **arguments, **given)
+        assert loss(*batch) == {f"loss_sem_seg_{kind.log_name}": 3 * expected}
+        if arguments:
+            assert expected != kind.function(*batch, ignore_value=255, **given)
+        if given:
+            assert expected != kind.function(*batch, ignore_value=255, **arguments)
+    assert len({kind.log_name for kind in LOSSES.values()}) == len(LOSSES)
 
 
 def test_weights_come_from_the_config(batch):
@@ -57,8 +87,12 @@ def test_uncounted_weights_only_forbid_training(batch):
         (["CLASS_WEIGHTING", "given"], "write 3 weights"),
         (["CLASS_WEIGHTING", "given", "CLASS_WEIGHTS", [1.0, 2.0]], "must hold 3 weights"),
         (["CLASS_WEIGHTING", "given", "CLASS_WEIGHTS", [1.0, 2.0, -1.0]], "at least 0"),
-        (["CE_WEIGHT", 0.0, "DICE_WEIGHT", 0.0], "one above"),
-        (["CE_WEIGHT", -1.0], "at least 0"),
+        (["LOSSES", []], "no loss with a weight above 0"),
+        (["LOSSES", [{"name": "dice", "weight": 0}]], "no loss with a weight above 0"),
+        (["LOSSES", [{"name": "dice", "weight": -1}]], r"weight: expected .* 0 on, found -1"),
+        (["LOSSES", [{"name": "dice"}, {"name": "dice"}]], "names dice twice"),
+        (["LOSSES", [{"name": "dise"}]], "there is no loss 'dise'. Did you mean dice"),
+        (["LOSSES", [{"name": "focal", "gama": 1}]], "no argument 'gama'. Did you mean gamma"),
     ],
 )
 def test_mistakes_are_answered(overrides, words):

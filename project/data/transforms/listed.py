@@ -6,19 +6,16 @@ from typing import Any
 
 from detectron2.data import transforms as T
 
-from project.data.transforms.arguments import REQUIRED
 from project.data.transforms.table import AUGMENTATIONS, COPY_PASTE, Kind
-from project.errors import ConfigError, nearest
+from project.entries import Entry, read_entries
+from project.errors import ConfigError
 
 KEY = "INPUT.AUGMENTATIONS"
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Entry):
     """One entry of the list, with every argument."""
-
-    name: str
-    arguments: dict[str, Any]
 
     @property
     def kind(self) -> Kind:
@@ -49,41 +46,13 @@ def read_steps(entries: Sequence[Any]) -> list[Step]:
         ConfigError: an entry of another form, an unknown name or argument, a value that is not
             among those it may have, or anything after copy_paste.
     """
-    steps = [_read_step(f"{KEY}[{index}]", entry) for index, entry in enumerate(entries)]
+    known = {name: kind.arguments for name, kind in AUGMENTATIONS.items()}
+    steps = [
+        Step(entry.name, entry.arguments)
+        for entry in read_entries(KEY, entries, known, "augmentation")
+    ]
     if any(step.name == COPY_PASTE for step in steps[:-1]):
         raise ConfigError(
             f"{KEY}: {COPY_PASTE} joins images that are finished, so it can only stand last"
         )
     return steps
-
-
-def _read_step(where: str, entry: Any) -> Step:
-    if not isinstance(entry, dict) or "name" not in entry:
-        raise ConfigError(
-            f"{where}: expected {{name: NAME, ARGUMENT: VALUE, ...}}, found {entry!r}"
-        )
-    name = entry["name"]
-    if name not in AUGMENTATIONS:
-        raise ConfigError(
-            f"{where}: there is no augmentation {name!r}.{nearest(str(name), AUGMENTATIONS)}"
-        )
-    known = AUGMENTATIONS[name].arguments
-    given = {key: value for key, value in entry.items() if key != "name"}
-    for key in given:
-        if key not in known:
-            raise ConfigError(f"{where}: {name} has no argument {key!r}.{nearest(str(key), known)}")
-    return Step(name, {key: _read(where, name, key, given) for key in known})
-
-
-def _read(where: str, name: str, key: str, given: dict[Any, Any]) -> Any:
-    argument = AUGMENTATIONS[name].arguments[key]
-    if key not in given:
-        if argument.default is REQUIRED:
-            raise ConfigError(f"{where}: {name} needs the argument {key!r}")
-        return argument.default
-    try:
-        return argument.read(given[key])
-    except ValueError as error:
-        raise ConfigError(
-            f"{where}: {name}: {key}: expected {error}, found {given[key]!r}"
-        ) from error

@@ -5,15 +5,6 @@ from dataclasses import dataclass
 
 from detectron2.data import transforms as T
 
-from project.data.transforms.arguments import (
-    Argument,
-    interval,
-    number,
-    one_of,
-    size,
-    sizes,
-    whole,
-)
 from project.data.transforms.elastic import RandomElastic
 from project.data.transforms.geometry import (
     FixedSizeCrop,
@@ -30,6 +21,7 @@ from project.data.transforms.photometric import (
     RandomNoise,
     RandomSaturation,
 )
+from project.entries import Argument, interval, number, one_of, size, sizes, whole
 
 COPY_PASTE = "copy_paste"
 CROPS = ("random_resized_crop", "lsj")

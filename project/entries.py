@@ -1,9 +1,14 @@
-"""Values that a list in a config holds, read: each reader takes one value or says what it wants."""
+"""Lists of {name: NAME, ARGUMENT: VALUE, ...} in a config, read and checked.
 
-from collections.abc import Callable, Sequence
+A reader takes one value or says what it wants.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
+
+from project.errors import ConfigError, nearest
 
 Reader = Callable[[Any], Any]  # raises ValueError, whose text says what is expected
 
@@ -21,6 +26,62 @@ class Argument:
 
     read: Reader
     default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a list, with every argument."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+def read_entries(
+    key: str, entries: Sequence[Any], known: Mapping[str, Mapping[str, Argument]], what: str
+) -> list[Entry]:
+    """The entries of a list, in their order.
+
+    Args:
+        key: of the config, for errors.
+        entries: what it holds.
+        known: name -> its arguments by name.
+        what: a name stands for, for errors.
+
+    Raises:
+        ConfigError: an entry of another form, an unknown name or argument, or a value that is not
+            among those it may have.
+    """
+    return [_entry(f"{key}[{i}]", entry, known, what) for i, entry in enumerate(entries)]
+
+
+def _entry(where: str, entry: Any, known: Mapping[str, Mapping[str, Argument]], what: str) -> Entry:
+    if not isinstance(entry, dict) or "name" not in entry:
+        raise ConfigError(
+            f"{where}: expected {{name: NAME, ARGUMENT: VALUE, ...}}, found {entry!r}"
+        )
+    name = entry["name"]
+    if name not in known:
+        raise ConfigError(f"{where}: there is no {what} {name!r}.{nearest(str(name), known)}")
+    arguments = known[name]
+    given = {key: value for key, value in entry.items() if key != "name"}
+    for key in given:
+        if key not in arguments:
+            hint = nearest(str(key), arguments)
+            raise ConfigError(f"{where}: {name} has no argument {key!r}.{hint}")
+    return Entry(
+        name, {key: _value(f"{where}: {name}", key, arguments[key], given) for key in arguments}
+    )
+
+
+def _value(where: str, key: str, argument: Argument, given: Mapping[Any, Any]) -> Any:
+    if key not in given:
+        if argument.default is REQUIRED:
+            raise ConfigError(f"{where} needs the argument {key!r}")
+        return argument.default
+    try:
+        return argument.read(given[key])
+    except ValueError as error:
+        raise ConfigError(f"{where}: {key}: expected {error}, found {given[key]!r}") from error
 
 
 def number(low: float, high: float = inf) -> Reader:
