@@ -41,6 +41,21 @@ AIMS: dict[str, tuple[str, ...]] = {
     "cityscapes/mask_rcnn_R_50_FPN.yaml": ("36.5",),
     "cityscapes/panoptic_unet_R_50_FPN.yaml": (),
     "cityscapes/unet.yaml": ("69.10",),
+    "cityscapes/fcn_8s_R_50.yaml": ("73.61",),
+    "cityscapes/pspnet_R_50_D8.yaml": ("78.55",),
+    "cityscapes/deeplabv3_R_50_D8.yaml": ("79.32",),
+    "cityscapes/deeplabv3plus_R_50_D8.yaml": ("80.09",),
+    "cityscapes/upernet_R_50.yaml": ("78.19",),
+    "cityscapes/hrnet_w18.yaml": ("78.65",),
+    "cityscapes/point_rend_R_50_FPN.yaml": ("35.9",),
+    "coco/point_rend_R_50_FPN_1x.yaml": ("36.2",),
+    "coco/point_rend_R_50_FPN_3x.yaml": ("38.3",),
+    "voc/fcn_8s_R_50.yaml": ("66.97", "62.2"),
+    "voc/pspnet_R_50_D8.yaml": ("77.29",),
+    "voc/deeplabv3_R_50_D8.yaml": ("77.68",),
+    "voc/deeplabv3plus_R_50_D8.yaml": ("76.81",),
+    "voc/upernet_R_50.yaml": ("75.92",),
+    "voc/hrnet_w18.yaml": ("72.90",),
     "voc/unet_R_50.yaml": (),
 }
 # Specification -> (things, stuff).
@@ -57,7 +72,7 @@ SMALL = [
     *["DATALOADER.NUM_WORKERS", "0", "SOLVER.AMP.ENABLED", "False"],
     *["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.LSJ.SIZE", "64"],
     *["MODEL.RPN.PRE_NMS_TOPK_TRAIN", "50", "MODEL.RPN.POST_NMS_TOPK_TRAIN", "20"],
-    *["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "8"],
+    *["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "8", "MODEL.TIMM.PRETRAINED", "False"],
 ]
 
 

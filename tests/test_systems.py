@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from detectron2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    ROI_MASK_HEAD_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+)
 
 import factories
 import project.modeling  # noqa: F401
@@ -34,6 +38,17 @@ SYSTEMS: dict[str, tuple[str, list]] = {
             *["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True],
         ],
     ),
+    "fcn": ("configs/fcn/fcn_8s_digits.yaml", []),
+    "deeplabv3plus": ("configs/deeplab/deeplabv3plus_digits.yaml", []),
+    "pspnet_of_smp": ("configs/pspnet/pspnet_digits.yaml", []),
+    "unet_as_published": ("configs/unet/unet_valid_digits.yaml", []),
+    "hrnet_of_timm": ("configs/timm/hrnet_digits.yaml", []),
+    "mask_rcnn_c4": ("configs/mask_rcnn/c4_digits.yaml", []),
+    "mask_rcnn_timm": ("configs/mask_rcnn/timm_digits.yaml", []),
+    "mask_rcnn_dice": ("configs/mask_rcnn/dice_digits.yaml", []),
+    "point_rend": ("configs/mask_rcnn/point_rend_digits.yaml", []),
+    "mask_scoring": ("configs/mask_rcnn/mask_scoring_digits.yaml", []),
+    "bmask": ("configs/mask_rcnn/bmask_digits.yaml", []),
     "mask_rcnn_dc5_library": (
         TINY,
         [
@@ -121,9 +136,9 @@ def _metrics(run: Path) -> list[dict]:
 def test_every_architecture_and_head_of_ours_is_a_system():
     used = set()
     for config, overrides in SYSTEMS.values():
-        cfg = load_config(REPOSITORY / config, [str(word) for word in overrides])
-        used |= {cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.SEM_SEG_HEAD.NAME}
-    for registry in (META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY):
+        model = load_config(REPOSITORY / config, [str(word) for word in overrides]).MODEL
+        used |= {model.META_ARCHITECTURE, model.SEM_SEG_HEAD.NAME, model.ROI_MASK_HEAD.NAME}
+    for registry in (META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY, ROI_MASK_HEAD_REGISTRY):
         ours = {name for name, part in registry if part.__module__.startswith("project.")}
         assert ours, registry
         assert ours <= used

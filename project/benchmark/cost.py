@@ -61,13 +61,15 @@ def measure_cost(config_file: Path, weights: Path, *, images: int) -> Cost:
     register_datasets(cfg)
     model = build_model(cfg).eval()
     load_weights(model, str(weights))
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    model.requires_grad_(False)  # the counter stumbles over parameters that are handed around
     batches = _first_images(cfg, images)
     with torch.no_grad():
         latency = _median_ms([partial(model, batch) for batch in batches])
         flops = count_multiply_adds(model, batches[0])
     return Cost(
         task=_task(cfg),
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        parameters=parameters,
         gflops=flops / 1e9,
         size=tuple(batches[0][0]["image"].shape[1:]),
         latency_ms=latency,
