@@ -5,6 +5,7 @@ import pytest
 
 from project.evaluation.detections import ImageDetections
 from project.evaluation.f1 import f1_score
+from project.evaluation.instance_confusion import image_ious
 
 
 def detections(*rows: tuple[float, float, int]) -> ImageDetections:
@@ -41,5 +42,5 @@ def truth(*rows: tuple[float, int, int]) -> list[dict]:
     ],
 )
 def test_hand_values(found, objects, expected):
-    score = f1_score(found, objects, "bbox")
+    score = f1_score(found, objects, image_ious(found, objects, "bbox"))
     assert score == (None if expected is None else pytest.approx(expected))
