@@ -11,6 +11,7 @@ import numpy as np
 
 from project.evaluation.image_statistics import TaskStatistics, Weighted, weighted_scores
 from project.evaluation.matches import MatchTable
+from project.evaluation.results import DatasetResults, headline_metrics, scored_tasks
 
 LEVEL = 95  # percent
 FEWEST = 100  # resamples, however large the data set
@@ -39,7 +40,9 @@ def affordable(statistics: Iterable[TaskStatistics], count: int) -> int:
     return min(count, max(FEWEST, int(_WORK / max(detections, 1))))
 
 
-def draw_scores(statistics: Mapping[str, TaskStatistics], weights: np.ndarray) -> dict[str, Weighted]:
+def draw_scores(
+    statistics: Mapping[str, TaskStatistics], weights: np.ndarray
+) -> dict[str, Weighted]:
     """Task -> scores of each resample, the same resamples for all tasks."""
     return {task: weighted_scores(found, weights) for task, found in statistics.items()}
 
@@ -53,26 +56,32 @@ def percentile_interval(values: np.ndarray) -> Interval:
     return [round(float(v), 10) for v in np.percentile(defined, [edge, 100 - edge])]
 
 
-def intervals(
-    statistics: Mapping[str, TaskStatistics], metrics: Mapping[str, Iterable[str]], count: int
-) -> tuple[int, dict[str, dict[str, Interval]]]:
-    """Intervals of a data set's headline numbers.
+def add_intervals(
+    dataset: DatasetResults, statistics: Mapping[str, TaskStatistics], count: int
+) -> None:
+    """Writes `intervals` beside the headline numbers of each task, and `resamples`, in place.
 
     Args:
-        statistics: by task, all of the same images, at least two.
-        metrics: by task.
-        count: resamples that are wanted.
-
-    Returns:
-        The number of resamples, and task -> metric -> [low, high].
+        dataset: what was scored.
+        statistics: by task, all of the same images.
+        count: resamples that are wanted; 0 for no intervals.
     """
+    if not count or not statistics:
+        return
     (images,) = {num_images(found) for found in statistics.values()}
-    count = affordable(statistics.values(), count)
-    draws = draw_scores(statistics, resample(images, count))
-    return count, {
-        task: {m: percentile_interval(draw.means[m]) for m in metrics[task] if m in draw.means}
-        for task, draw in draws.items()
-    }
+    draws: dict[str, Weighted] = {}
+    if images > 1:
+        dataset["resamples"] = affordable(statistics.values(), count)
+        draws = draw_scores(statistics, resample(images, dataset["resamples"]))
+    for task, scores in scored_tasks(dataset):
+        metrics = headline_metrics(task, scores)
+        scores["intervals"] = dict.fromkeys(metrics)
+        if images < 2:
+            dataset["notes"].append(f"{task}: intervals need two images or more")
+            continue
+        for metric in metrics:
+            if scores[metric] is not None:
+                scores["intervals"][metric] = percentile_interval(draws[task].means[metric])
 
 
 def num_images(statistics: TaskStatistics) -> int:

@@ -1,8 +1,8 @@
 """Boundary IoU (Cheng et al. 2021, https://arxiv.org/abs/2103.16562), for masks and for label maps.
 
-The boundary of a mask are its pixels within a distance of its outline: 2 % of the image's diagonal,
-measured in steps to the 8 neighbours as the authors do; where the mask ends at the image's border is
-outline too. Boundary IoU is the IoU of two boundaries.
+The boundary of a mask are its pixels within a distance of its outline: 2 % of the diagonal of the
+image, in steps to the 8 neighbours, as the authors measure. Where the mask ends at the image's
+border is outline too. Boundary IoU is the IoU of two boundaries.
 """
 
 from collections import defaultdict

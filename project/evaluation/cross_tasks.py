@@ -6,6 +6,7 @@ K semantic classes, T things, H x W pixels, N instances.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -16,9 +17,35 @@ import torch
 from project.data.categories import IGNORE_LABEL, Categories
 from project.evaluation.base import ImageEvaluator, ImageId
 from project.evaluation.detections import ImageDetections, from_instances
+from project.evaluation.instance import InstanceEvaluator
+from project.evaluation.semantic import SemanticEvaluator
 
 SEMANTICS_OF_INSTANCES = "sem_seg_from_instances"
 INSTANCES_OF_SEMANTICS = "segm_from_sem_seg"
+
+
+def semantics_of_instances(dataset_name: str, min_score: float) -> "CrossEvaluator":
+    """Scores a model's instances as a label map; see `label_map_of`."""
+    return CrossEvaluator(
+        SemanticEvaluator(dataset_name),
+        name=SEMANTICS_OF_INSTANCES,
+        source="instances",
+        convert=partial(label_map_of, min_score=min_score),
+    )
+
+
+def instances_of_semantics(
+    dataset_name: str, backend: str, max_detections: int
+) -> "CrossEvaluator":
+    """Scores the regions of a model's label map as instances; see `instances_of`."""
+    return CrossEvaluator(
+        InstanceEvaluator(
+            dataset_name, backend=backend, max_detections=max_detections, tasks=("segm",)
+        ),
+        name=INSTANCES_OF_SEMANTICS,
+        source="sem_seg",
+        convert=instances_of,
+    )
 
 
 class CrossEvaluator(ImageEvaluator):
@@ -62,7 +89,7 @@ class CrossEvaluator(ImageEvaluator):
             found: what `convert` takes.
             source: file that the prediction belongs to or comes from, for messages.
         """
-        self._inner.add(image_id, self._convert(found, self.info.categories), source)  # type: ignore[attr-defined]
+        self._inner.add(image_id, self._convert(found, self.info.categories), source)
 
     def evaluate(self) -> dict[str, Any]:
         """The inner evaluator's scores and notes under this task's name."""
@@ -70,14 +97,12 @@ class CrossEvaluator(ImageEvaluator):
         if not results:
             return {}
         ((task, scores),) = ((k, v) for k, v in results.items() if k != "notes")
-        self.statistics = {self._name: s for s in self._inner.statistics.values()}
+        self.statistics = dict(zip([self._name], self._inner.statistics.values()))
         notes = [note.replace(f"{task}:", f"{self._name}:", 1) for note in results["notes"]]
         return {self._name: scores, "notes": notes}
 
 
-def label_map_of(
-    instances: Any, categories: Categories, *, min_score: float
-) -> np.ndarray:
+def label_map_of(instances: Any, categories: Categories, *, min_score: float) -> np.ndarray:
     """Pastes the confident instances of an image into a label map, the most confident on top.
 
     Where no instance is, the class is the stuff of a data set that has one stuff class or one
@@ -123,7 +148,7 @@ def instances_of(semantic: Any, categories: Categories) -> ImageDetections:
     boxes: list[list[float]] = []
     scores: list[float] = []
     classes: list[int] = []
-    masks: list[np.ndarray] = []
+    masks: list[bytes] = []
     sizes: list[int] = []
     for thing in range(len(categories.things)):
         semantic_id = categories.semantic_of_thing(thing)

@@ -27,23 +27,27 @@ def detection_curves(table: MatchTable) -> dict[str, Any]:
         "precision", "recall"}}, or None where the truth has no object of the class; "best" is None
         without any right detection.
     """
-    of_classes = {}
-    every: list[tuple[np.ndarray, np.ndarray]] = []
-    for number, name in enumerate(table.classes):
-        rows = table.rows_of(number)
-        hits, counted = (flags[:, 0, IOU_50] for flags in table.flags(rows))
-        every.append((table.scores[rows][counted], hits[counted]))
-        of_classes[name] = _curve(*every[-1], int(table.objects_of(number)[:, 0].sum()))
-    scores, hits = (np.concatenate(parts) for parts in zip(*every)) if every else ([], [])
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    objects = int((~table.object_ignored[:, 0]).sum())
+    of_classes = {
+        name: _curve(
+            *_counted(table, table.rows_of(number)), int(table.objects_of(number)[:, 0].sum())
+        )
+        for number, name in enumerate(table.classes)
+    }
+    scores, hits = _counted(table, slice(None))
+    order = np.argsort(-scores, kind="stable")
     return {
         "iou": float(IOU_THRESHOLDS[IOU_50]),
         "recall": _rounded(100 * RECALL_LEVELS),
         "threshold": THRESHOLDS.round(2).tolist(),
-        "all": _curve(np.asarray(scores)[order], np.asarray(hits, dtype=bool)[order], objects),
+        "all": _curve(scores[order], hits[order], int((~table.object_ignored[:, 0]).sum())),
         "classes": of_classes,
     }
+
+
+def _counted(table: MatchTable, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the detections that count, and whether each found an object."""
+    hits, counted = (flags[:, 0, IOU_50] for flags in table.flags(rows))
+    return table.scores[rows][counted], hits[counted]
 
 
 def _curve(scores: np.ndarray, hits: np.ndarray, objects: int) -> dict[str, Any] | None:
@@ -62,7 +66,7 @@ def _curve(scores: np.ndarray, hits: np.ndarray, objects: int) -> dict[str, Any]
     number = np.searchsorted(-scores, -THRESHOLDS, side="right")
     f1_at = np.r_[0.0, f1][number]
     # Equal scores stay or go together: a threshold cannot part them.
-    last = np.flatnonzero(np.r_[scores[1:] != scores[:-1], True]) if len(scores) else []
+    last = [i for i in range(len(scores)) if i + 1 == len(scores) or scores[i] != scores[i + 1]]
     best = max(last, key=lambda i: f1[i], default=None)
     return {
         "precision": _rounded(100 * reachable),

@@ -93,9 +93,7 @@ def _pixels(pixels: PixelCounts, weights: np.ndarray) -> Weighted:
 
 def _segments(segments: SegmentCounts, weights: np.ndarray) -> Weighted:
     counts = _sums(segments.counts, weights)
-    return Weighted(
-        mean_qualities(counts, segments.num_stuff), "PQ", class_qualities(counts)["PQ"]
-    )
+    return Weighted(mean_qualities(counts, segments.num_stuff), "PQ", class_qualities(counts)["PQ"])
 
 
 def _sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from project.data.files import some_of
-from project.evaluation.base import ImageEvaluator, ImageId, check_size
 from project.evaluation.average_precision import precision_scores
+from project.evaluation.base import ImageEvaluator, ImageId, check_size
 from project.evaluation.boundary import boundary_ious
 from project.evaluation.coco_backend import DEFAULT_LIMIT, score_and_match
 from project.evaluation.curves import detection_curves
@@ -15,7 +15,7 @@ from project.evaluation.detections import ImageDetections, coco_results, from_in
 from project.evaluation.f1 import CONFIDENT, MIN_IOU, f1_score
 from project.evaluation.instance_confusion import confusion_counts, image_ious
 from project.evaluation.instance_truth import InstanceTruth
-from project.evaluation.matches import AREAS, Ious, match_table
+from project.evaluation.matches import AREAS, Ious, MatchTable, match_table
 
 _SIZES = {
     "s": "small objects (up to 32 x 32 pixels)",
@@ -64,6 +64,7 @@ class InstanceEvaluator(ImageEvaluator):
         """Forgets all predictions."""
         super().reset()
         self._detections: dict[ImageId, ImageDetections] = {}
+        self._tables: dict[str, MatchTable] = {}
         side = len(self.info.categories.things) + 1
         self._confusion = np.zeros((side, side), dtype=np.int64)
 
@@ -130,7 +131,8 @@ class InstanceEvaluator(ImageEvaluator):
         if main:
             matrix = sum(part for _, part in parts) + self._confused_unseen(main)
             results[main]["confusion"] = self._described(matrix)
-            results[main]["curves"] = detection_curves(self.statistics[main])
+            results[main]["curves"] = detection_curves(self._tables[main])
+        self.statistics = dict(self._tables)
         return {**results, "notes": notes}
 
     def coco_results(self) -> list[dict[str, Any]]:
@@ -143,9 +145,10 @@ class InstanceEvaluator(ImageEvaluator):
 
     def _score(self, task: str) -> tuple[dict[str, Any], Ious]:
         """COCO's numbers by box or by mask, and the IoUs of all images."""
-        scores, self.statistics[task], ious = score_and_match(
+        scores, table, ious = score_and_match(
             self._truth.coco(task), self._coco(task), task, self._backend, self._max_detections
         )
+        self._tables[task] = table
         return scores, ious
 
     def _score_boundaries(self, mask_ious: Ious) -> dict[str, Any]:
@@ -153,7 +156,7 @@ class InstanceEvaluator(ImageEvaluator):
         truth, detections = self._truth.coco("segm"), self._coco("segm")
         ious = boundary_ious(truth, detections, mask_ious, self._max_detections)
         table = match_table(truth, detections, ious, self._max_detections)
-        self.statistics["boundary"] = table
+        self._tables["boundary"] = table
         return precision_scores(table, f"AR{self._max_detections}")
 
     def _coco(self, task: str) -> list[dict[str, Any]]:

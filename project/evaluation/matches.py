@@ -80,6 +80,11 @@ class MatchTable:
         return {name: getattr(self, name) for name in names}
 
 
+def empty_table() -> MatchTable:
+    """The table of no image at all."""
+    return match_table({"images": [], "categories": [], "annotations": []}, [], {}, 1)
+
+
 def match_table(
     truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], ious: Ious, limit: int
 ) -> MatchTable:

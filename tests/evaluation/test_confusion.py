@@ -65,7 +65,9 @@ def test_pixels_without_a_class_miss_and_harm_no_other():
 def test_absent_classes_are_left_out_and_invented_ones_count():
     truth = np.array([[0, 0, 0, 0]], dtype=np.uint8)
     prediction = np.array([[0, 0, 0, 2]], dtype=np.uint8)
-    scores = semantic_scores(statistics(confusion_matrix(truth, prediction, 3)), ("a", "absent", "invented"))
+    scores = semantic_scores(
+        statistics(confusion_matrix(truth, prediction, 3)), ("a", "absent", "invented")
+    )
     assert scores["per_class"]["absent"] == {"IoU": None, "Dice": None, "ACC": None}
     assert scores["per_class"]["invented"] == {"IoU": 0, "Dice": 0, "ACC": None}
     assert scores["mIoU"] == pytest.approx((75 + 0) / 2)
@@ -74,7 +76,9 @@ def test_absent_classes_are_left_out_and_invented_ones_count():
 
 def test_nothing_to_score_is_none():
     truth = np.full((2, 2), 255, dtype=np.uint8)
-    scores = semantic_scores(statistics(confusion_matrix(truth, np.zeros_like(truth), 2)), ("a", "b"))
+    scores = semantic_scores(
+        statistics(confusion_matrix(truth, np.zeros_like(truth), 2)), ("a", "b")
+    )
     assert {scores[key] for key in ("mIoU", "fwIoU", "mACC", "pACC", "mDice")} == {None}
 
 

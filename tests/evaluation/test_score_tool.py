@@ -8,6 +8,7 @@ import pytest
 
 from evaluation_cases import FORMATS, score
 from project.errors import PredictionsError, UserError
+from project.evaluation.results import DETAILS
 from tool_runner import run_process
 
 TASKS = {"coco": ["bbox", "segm"], "label_map": ["sem_seg"], "panoptic": ["panoptic_seg"]}
@@ -16,7 +17,7 @@ TASKS = {"coco": ["bbox", "segm"], "label_map": ["sem_seg"], "panoptic": ["panop
 def numbers(scores: dict[str, Any]) -> list[float]:
     """All that is defined, of classes too."""
     of_classes = [value for of in scores["per_class"].values() for value in of.values()]
-    total = [value for name, value in scores.items() if name != "per_class"]
+    total = [value for name, value in scores.items() if name not in DETAILS]
     return [value for value in total + of_classes if value is not None]
 
 
