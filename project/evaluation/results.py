@@ -27,6 +27,7 @@ HEADLINES = {
     "sem_seg_from_instances": _PIXELS,
     "segm_from_sem_seg": _PRECISION,
 }
+LOWER_IS_BETTER = ("ARE",)
 # What a task holds beside its metrics.
 DETAILS = ("per_class", "intervals", "confusion", "curves")
 # The first of these that was scored decides which checkpoint is the best.
