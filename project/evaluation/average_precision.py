@@ -13,6 +13,7 @@ import numpy as np
 from project.evaluation.matches import AREA_RANGES, AREAS, IOU_50, IOU_75, MatchTable
 
 RECALLS = np.linspace(0, 1, 101)
+_FEW_FINDS = 256
 _CELLS = 2**23  # weightings times detections at a time; a bound of memory
 # (area range, IoU thresholds) of each metric
 METRICS: dict[str, tuple[int, slice]] = {
@@ -94,20 +95,29 @@ def _of_class(
     rows = table.rows_of(number)
     finds, counted = table.flags(rows)
     index, copies = _with_copies(table, rows, int(weights.max()))
-    weight = weights[:, table.detection_image[rows][index]]
+    finds, counted = finds[index], counted[index]
+    # Rows are detections: sums along them are then sums of whole rows, which are fast.
+    weight = np.ascontiguousarray(weights.T)[table.detection_image[rows][index]]
     # Of detections that an image ranks equal, its second copy comes after all of its first.
-    weight = np.where(copies < 0, weight, weight > copies).astype(np.int32)
+    weight = np.where(copies[:, None] < 0, weight, weight > copies[:, None]).astype(np.int32)
     result = np.full((len(weights), *finds.shape[1:]), np.nan)
+    ranks: dict[bytes, np.ndarray] = {}
+    known: dict[bytes, np.ndarray] = {}
     for a in range(len(AREA_RANGES)):
         there = objects[:, a] > 0
-        known: dict[bytes, np.ndarray] = {}
-        for t in range(finds.shape[2] if there.any() else 0):
-            key = finds[:, a, t].tobytes() + counted[:, a, t].tobytes()
-            if key not in known:
-                known[key] = _interpolated(
-                    weight, finds[index, a, t], counted[index, a, t], np.maximum(objects[:, a], 1)
-                )
-            result[:, a, t] = np.where(there, known[key], np.nan)
+        if not there.any():
+            continue
+        wanted = np.maximum(objects[:, a], 1)
+        for t in range(finds.shape[2]):
+            key = counted[:, a, t].tobytes()
+            if key not in ranks:
+                ranks = {key: np.cumsum(weight[counted[:, a, t]], axis=0, dtype=np.int32)}
+            of_pair = key + finds[:, a, t].tobytes() + wanted.tobytes()
+            if of_pair not in known:
+                found = np.cumsum(weight[finds[:, a, t]], axis=0, dtype=np.int32)
+                at = finds[counted[:, a, t], a, t]
+                known[of_pair] = _interpolated(found, ranks[key][at], wanted)
+            result[:, a, t] = np.where(there, known[of_pair], np.nan)
     return result
 
 
@@ -130,30 +140,47 @@ def _with_copies(table: MatchTable, rows: slice, most: int) -> tuple[np.ndarray,
     return index, np.where(size > 1, within // size, -1)
 
 
-def _interpolated(
-    weight: np.ndarray, finds: np.ndarray, counted: np.ndarray, objects: np.ndarray
-) -> np.ndarray:
+def _interpolated(found: np.ndarray, ranks: np.ndarray, objects: np.ndarray) -> np.ndarray:
     """Mean over 101 recalls of the best precision at that recall or a higher one.
 
     Only detections that find an object can be such a best: precision falls at all others.
 
     Args:
-        weight: (B, D).
-        finds: (D,) bool.
-        counted: (D,) bool; true for all finds.
+        found: (J, B) objects found so far, at each true find.
+        ranks: (J, B) detections that count so far.
         objects: (B,) from 1 on.
 
     Returns:
         (B,) 0 to 1.
     """
-    if not finds.any():
-        return np.zeros(len(weight))
-    everything = np.cumsum(weight[:, counted], axis=1)[:, finds[counted]]  # (B, J)
-    found = np.cumsum(weight[:, finds], axis=1)
-    precision = found / np.maximum(everything, 1)
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    reached = np.searchsorted(RECALLS, found / objects[:, None], side="right")
-    return (best * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
+    if not len(found):
+        return np.zeros(len(objects))
+    best = found / np.maximum(ranks, 1)
+    np.maximum.accumulate(best[::-1], axis=0, out=best[::-1])
+    summed = sum_by_finds if len(found) <= _FEW_FINDS else sum_by_levels
+    return summed(best, found, objects) / len(RECALLS)
+
+
+def sum_by_finds(best: np.ndarray, found: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """(B,) sum over recall levels, find by find: how many levels each is the first to reach."""
+    reached = np.searchsorted(RECALLS, found / objects, side="right")
+    return (best * np.diff(reached, axis=0, prepend=0)).sum(axis=0)
+
+
+def sum_by_levels(best: np.ndarray, found: np.ndarray, objects: np.ndarray) -> np.ndarray:
+    """The same level by level, by bisection in all columns at once; faster with many finds."""
+    levels = RECALLS[:, None]
+    needed = np.floor(levels * objects).astype(np.int64)  # (R, B)
+    for _ in range(2):  # until found / objects >= level, by COCO's own comparison of floats
+        needed += needed / objects < levels
+    length, columns = len(found), np.arange(found.shape[1])
+    low, high = np.zeros(needed.shape, dtype=np.int64), np.full(needed.shape, length)
+    for _ in range(length.bit_length()):
+        middle = (low + high) // 2
+        short = (found[np.minimum(middle, length - 1), columns] < needed) & (low < high)
+        low, high = np.where(short, middle + 1, low), np.where(short, high, middle)
+    reached = best[np.minimum(low, length - 1), columns]
+    return np.where(low < length, reached, 0).sum(axis=0)
 
 
 def _recall(table: MatchTable) -> float:

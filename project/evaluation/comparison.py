@@ -167,8 +167,8 @@ def compare_statistics(
     tasks = [task for task in HEADLINES if task in a.tasks and task in b.tasks]
     if not tasks:
         raise UserError(
-            f"{where}: there is no task that both were scored on: {some_of(list(a.tasks)) or 'none'}"
-            f" against {some_of(list(b.tasks)) or 'none'}"
+            f"{where}: there is no task that both were scored on:"
+            f" {some_of(list(a.tasks)) or 'none'} against {some_of(list(b.tasks)) or 'none'}"
         )
     for task in tasks:
         _check_truth(a.tasks[task], b.tasks[task], f"{where}: {task}")

@@ -103,6 +103,14 @@ def mean_shares(counts: np.ndarray) -> dict[str, np.ndarray]:
     return means | ({"BIoU": _mean(of["BIoU"])} if "BIoU" in of else {})
 
 
+def mean_iou(counts: np.ndarray) -> float:
+    """Mean IoU of (K, 3 or more) statistics alone, 0 to 1; NaN where nothing was there."""
+    hits, true, predicted = counts[:, HITS], counts[:, TRUE], counts[:, PREDICTED]
+    union = true + predicted - hits
+    there = union > 0
+    return float((hits[there] / union[there]).mean()) if there.any() else float("nan")
+
+
 def semantic_scores(counts: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
     """Scores of a data set.
 

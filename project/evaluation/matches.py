@@ -154,11 +154,13 @@ def match_image(
     """
     passed_over = (crowd[:, None] | _outside(object_areas)).T[:, None, :]  # (A, 1, G)
     outside = _outside(detection_areas)
-    shape = (len(ious), len(AREA_RANGES), len(IOU_THRESHOLDS))
-    hits, ignored = np.zeros(shape, bool), np.broadcast_to(outside[:, :, None], shape).copy()
-    taken = np.zeros((*shape[1:], ious.shape[1]), dtype=bool)
     floors = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
-    a, t = np.ogrid[: shape[1], : shape[2]]
+    if len(object_areas) == 1:
+        return _match_single(ious >= floors[:, 0], outside, passed_over[:, :, 0], bool(crowd[0]))
+    shape = (len(ious), len(AREA_RANGES), len(IOU_THRESHOLDS))
+    hits, ignored = np.zeros(shape, bool), np.repeat(outside[:, :, None], shape[2], axis=2)
+    taken = np.zeros((*shape[1:], ious.shape[1]), dtype=bool)
+    a, t = np.arange(shape[1])[:, None], np.arange(shape[2])
     for d in np.flatnonzero(ious.max(axis=1) >= floors[0]):
         # Ranks instead of IoUs: whole numbers that no two objects share.
         rank = np.empty(ious.shape[1], dtype=np.int64)
@@ -171,6 +173,22 @@ def match_image(
         hits[d] = hit
         ignored[d] = np.where(hit, passed_over[a, 0, chosen], outside[d][:, None])
     return hits, ignored
+
+
+def _match_single(
+    fits: np.ndarray, outside: np.ndarray, passed_over: np.ndarray, crowd: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """`match_image` for one object, the common case, without a loop.
+
+    Args:
+        fits: (D, T) bool: the IoU is large enough.
+        outside: (D, A) bool: the detection is outside the range.
+        passed_over: (A, 1) bool: the object does not count.
+        crowd: whether it may be chosen again.
+    """
+    first = fits if crowd else fits & (np.cumsum(fits, axis=0) == 1)
+    hits = np.repeat(first[:, None, :], outside.shape[1], axis=1)
+    return hits, np.where(hits, passed_over, outside[:, :, None])
 
 
 def _columns(

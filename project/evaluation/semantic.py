@@ -11,7 +11,13 @@ from project.data.labels import read_semantic
 from project.errors import ConfigError, PredictionsError, nearest
 from project.evaluation.base import ImageEvaluator, ImageId, check_size, image_order
 from project.evaluation.boundary import boundary_counts
-from project.evaluation.confusion import TRUE, confusion_matrix, semantic_scores, statistics
+from project.evaluation.confusion import (
+    TRUE,
+    confusion_matrix,
+    mean_iou,
+    semantic_scores,
+    statistics,
+)
 from project.evaluation.image_statistics import PixelCounts
 from project.evaluation.rand import image_rand_scores
 
@@ -95,9 +101,9 @@ class SemanticEvaluator(ImageEvaluator):
         if self._foreground:
             foreground = names.index(self._foreground)
             self._values[row] = image_rand_scores(truth, prediction, foreground)
-        score = semantic_scores(counts, names)["mIoU"]
-        if score is not None:
-            self.image_scores[image_id] = score
+        score = mean_iou(counts)
+        if not np.isnan(score):
+            self.image_scores[image_id] = 100 * score
 
     def evaluate(self) -> dict[str, Any]:
         """Scores of all ranks' images.
