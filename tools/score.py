@@ -11,6 +11,7 @@ images, or a COCO panoptic json beside the folder of its PNG files that has the 
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,7 +26,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--dataset", required=True, metavar="SPEC", help="data set specification")
     add("--split", required=True, help="of the data set, e.g. val")
     add("--predictions", required=True, type=Path, metavar="P", help="file or folder")
-    add("--out", type=Path, metavar="FILE", help="write a results.json")
+    add("--out", type=Path, metavar="FILE", help="write a results.json, and per_image.npz beside")
+    add("--report", action="store_true", help="also write a report.html beside --out")
+    add("--boundary", action="store_true", help="score the boundaries of masks too")
+    add(
+        "--cross-tasks",
+        action="store_true",
+        help="score instances as a label map, and the regions of a label map as instances",
+    )
+    add("--rand-foreground", default="", metavar="CLASS", help="of label maps: adds Rand scores")
+    add("--confusion-iou", type=float, default=0.5, metavar="IOU", help="from which a pair fits")
+    add("--confidence", type=float, default=0.5, help="score from which a detection is confident")
+    add("--bootstrap", type=int, default=1000, metavar="N", help="resamples for intervals; 0: none")
     add(
         "--task",
         choices=("auto", "instances", "semantic", "panoptic"),
@@ -45,7 +57,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="values of predicted label maps: semantic ids (stuff first, then things, from 0; 255"
         " no class), or those of the data set's own label maps",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.report and not args.out:
+        parser.error("--report: needs --out, beside which the page is written")
+    for flag, value in (
+        ("--confusion-iou", args.confusion_iou),
+        ("--confidence", args.confidence),
+    ):
+        if not 0 <= value <= 1:
+            parser.error(f"{flag}: expected 0 to 1, found {value}")
+    if args.bootstrap < 0:
+        parser.error(f"--bootstrap: expected 0 or more, found {args.bootstrap}")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     from project.data.register import dataset_records, register_dataset
     from project.data.spec import read_spec
     from project.errors import DatasetError, nearest
-    from project.evaluation.prediction_files import score_predictions
+    from project.evaluation.bootstrap import add_intervals
+    from project.evaluation.per_image import path_beside, write_per_image
+    from project.evaluation.prediction_files import ScoreOptions, score_with_statistics
     from project.evaluation.results import Results, dataset_results, table, write_results
 
     spec = read_spec(args.dataset)
@@ -65,19 +90,25 @@ def main(argv: list[str] | None = None) -> int:
         )
     register_dataset(spec)
     name = f"{spec.name}_{args.split}"
-    scores = score_predictions(
-        name, args.predictions, task=args.task, backend=args.backend, encoding=args.encoding
-    )
+    options = {field.name: getattr(args, field.name) for field in fields(ScoreOptions)}
+    scores, statistics = score_with_statistics(name, args.predictions, ScoreOptions(**options))
+    dataset = dataset_results(len(dataset_records(name)), scores)
+    add_intervals(dataset, statistics.tasks, args.bootstrap)
     results: Results = {
         "config": None,
         "weights": {"path": None, "sha256": None, "iteration": None},
         "backend": args.backend,
-        "datasets": {name: dataset_results(len(dataset_records(name)), scores)},
+        "datasets": {name: dataset},
     }
     print(table(results))
     if args.out:
         write_results(results, args.out)
+        write_per_image({name: statistics}, path_beside(args.out))
         print(f"\nresults: {args.out}")
+    if args.report:
+        from project.report.page import write_report
+
+        print(f"report: {write_report(args.out.parent, results)}")
     return 0
 
 

@@ -89,20 +89,27 @@ def write_outcome(
     evaluations: "dict[str, Evaluation]",
     weights: "Weights",
 ) -> None:
-    """Writes results.json and report.html into OUTPUT_DIR and prints the table of scores."""
+    """Writes results.json, per_image.npz and report.html and prints the table of scores."""
+    from project.evaluation.bootstrap import add_intervals
+    from project.evaluation.per_image import path_beside, write_per_image
     from project.evaluation.results import table, write_results
     from project.inference.examples import collect_examples
     from project.inference.predictor import Predictor
     from project.report.page import read_metrics, write_report
 
     output_dir = Path(cfg.OUTPUT_DIR)
+    for evaluation in evaluations.values():
+        add_intervals(evaluation.results, evaluation.statistics.tasks, cfg.TEST.BOOTSTRAP)
     results: Results = {
         "config": config_file,
         "weights": weights,
         "backend": cfg.TEST.COCO_BACKEND,
         "datasets": {name: evaluation.results for name, evaluation in evaluations.items()},
     }
-    write_results(results, output_dir / "results.json")
+    path = output_dir / "results.json"
+    write_results(results, path)
+    statistics = {name: evaluation.statistics for name, evaluation in evaluations.items()}
+    write_per_image(statistics, path_beside(path))
     predictor = Predictor(cfg, model=model)
     examples = [
         example

@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
 from project.errors import PredictionsError, nearest
+from project.evaluation.image_statistics import TaskStatistics
 
 ImageId = int | str
 
@@ -22,6 +23,8 @@ class ImageEvaluator(DatasetEvaluator):
         records: the data set's records by image id.
         image_scores: 0 to 100 for each image that had something to score, to choose pictures by;
             of all ranks after `evaluate()` on the main rank.
+        statistics: after `evaluate()` on the main rank, for each task that was scored what the
+            images contribute; rows in the order of `image_order`.
     """
 
     def __init__(self, dataset_name: str) -> None:
@@ -34,6 +37,7 @@ class ImageEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forgets all predictions; subclasses add their own accumulators."""
         self.image_scores: dict[ImageId, float] = {}
+        self.statistics: dict[str, TaskStatistics] = {}
         self._seen: set[ImageId] = set()
 
     def start_image(self, image_id: ImageId, source: str) -> Record:
@@ -79,6 +83,11 @@ class ImageEvaluator(DatasetEvaluator):
 
 def _items(dicts: Iterable[dict[ImageId, float]]) -> Iterable[tuple[ImageId, float]]:
     return chain.from_iterable(d.items() for d in dicts)
+
+
+def image_order(image_ids: Iterable[ImageId]) -> list[ImageId]:
+    """The order of images in all that is kept of each: numbers rising, then names."""
+    return sorted(image_ids, key=lambda image_id: (isinstance(image_id, str), image_id))
 
 
 def check_size(found: tuple[int, ...], record: Record, source: str) -> None:

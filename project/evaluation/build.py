@@ -14,13 +14,22 @@ from project.data.categories import Categories
 from project.data.labels import has_label_map
 from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
+from project.evaluation.average_precision import precision_scores
 from project.evaluation.base import ImageEvaluator
 from project.evaluation.coco_backend import evaluate_coco
 from project.evaluation.confusion import semantic_scores
+from project.evaluation.cross_tasks import (
+    INSTANCES_OF_SEMANTICS,
+    SEMANTICS_OF_INSTANCES,
+    instances_of_semantics,
+    semantics_of_instances,
+)
+from project.evaluation.image_statistics import TaskStatistics
 from project.evaluation.instance import InstanceEvaluator
+from project.evaluation.matches import empty_table
 from project.evaluation.panoptic import PanopticEvaluator
 from project.evaluation.panoptic_quality import panoptic_scores
-from project.evaluation.semantic import SemanticEvaluator
+from project.evaluation.semantic import RAND_SCORES, SemanticEvaluator
 
 
 class Evaluators(DatasetEvaluators):
@@ -62,26 +71,37 @@ class Evaluators(DatasetEvaluators):
             results |= part
         return {**results, "notes": notes}
 
+    @property
+    def statistics(self) -> dict[str, TaskStatistics]:
+        """What is known of each image, by task; on the main rank after `evaluate()`."""
+        return {task: s for e in self.evaluators for task, s in e.statistics.items()}
+
 
 def build_evaluators(dataset_name: str, cfg: CfgNode) -> Evaluators:
     """The evaluators of one data set.
 
     Args:
         dataset_name: a registered data set.
-        cfg: says what the model yields, and MODEL.MASK_ON, TEST.COCO_BACKEND and
-            TEST.COCO_MAX_DETECTIONS.
+        cfg: says what the model yields, and all keys of TEST that are about scores.
+
+    Raises:
+        ConfigError: TEST.RAND_FOREGROUND is no class of the data set.
     """
-    categories, records = dataset_info(dataset_name).categories, dataset_records(dataset_name)
     evaluators: list[ImageEvaluator] = []
     impossible: dict[str, str] = {}
-    for output in model_outputs(cfg):
-        choice = _CHOICES[output]
-        obstacle = next((why for lacks in choice.needs if (why := lacks(categories, records))), "")
+    for choice in _choices(cfg):
+        obstacle = obstacle_to(dataset_name, choice.needs)
         if obstacle:
             impossible |= dict.fromkeys(choice.tasks(cfg), obstacle)
         else:
             evaluators.append(choice.make(dataset_name, cfg))
     return Evaluators(evaluators, impossible)
+
+
+def obstacle_to(dataset_name: str, needs: Sequence["Need"]) -> str:
+    """What a data set lacks of what is needed; "" for nothing."""
+    categories, records = dataset_info(dataset_name).categories, dataset_records(dataset_name)
+    return next((why for lacks in needs if (why := lacks(categories, records))), "")
 
 
 def model_outputs(cfg: CfgNode) -> list[str]:
@@ -101,21 +121,28 @@ def metric_names(cfg: CfgNode) -> list[str]:
     Raises:
         ConfigError: TEST.COCO_BACKEND or TEST.COCO_MAX_DETECTIONS cannot be used.
     """
-    choices = [_CHOICES[output] for output in model_outputs(cfg)]
     return [
         f"{task}/{metric}"
-        for choice in choices
+        for choice in _choices(cfg)
         for task in choice.tasks(cfg)
-        for metric in choice.score_nothing(cfg)
+        for metric in choice.score_nothing(cfg, task)
         if metric != "per_class"
     ]
 
 
-def _no_things(categories: Categories, records: Sequence[Record]) -> str:
+def _choices(cfg: CfgNode) -> list["_Choice"]:
+    outputs = model_outputs(cfg)
+    if not cfg.TEST.CROSS_TASKS:
+        return [_CHOICES[output] for output in outputs]
+    crossed = [o for o in outputs if o in _CROSS and (o != "instances" or cfg.MODEL.MASK_ON)]
+    return [_CHOICES[output] for output in outputs] + [_CROSS[output] for output in crossed]
+
+
+def no_things(categories: Categories, records: Sequence[Record]) -> str:
     return "" if categories.things else "the data set has no countable classes"
 
 
-def _no_pixels(categories: Categories, records: Sequence[Record]) -> str:
+def no_pixels(categories: Categories, records: Sequence[Record]) -> str:
     known = any(
         has_label_map(record) or any(a.get("segmentation") for a in record.get("annotations", ()))
         for record in records
@@ -124,7 +151,9 @@ def _no_pixels(categories: Categories, records: Sequence[Record]) -> str:
 
 
 def _instance_tasks(cfg: CfgNode) -> tuple[str, ...]:
-    return ("bbox", "segm") if cfg.MODEL.MASK_ON else ("bbox",)
+    if not cfg.MODEL.MASK_ON:
+        return ("bbox",)
+    return ("bbox", "segm", "boundary") if cfg.TEST.BOUNDARY else ("bbox", "segm")
 
 
 def _instance_evaluator(dataset_name: str, cfg: CfgNode) -> ImageEvaluator:
@@ -133,12 +162,25 @@ def _instance_evaluator(dataset_name: str, cfg: CfgNode) -> ImageEvaluator:
         backend=cfg.TEST.COCO_BACKEND,
         max_detections=cfg.TEST.COCO_MAX_DETECTIONS,
         tasks=_instance_tasks(cfg),
+        confusion_iou=cfg.TEST.CONFUSION_IOU,
+        confusion_score=cfg.TEST.CONFIDENCE,
     )
 
 
-def _score_no_instances(cfg: CfgNode) -> Mapping[str, Any]:
+def _score_no_instances(cfg: CfgNode, task: str) -> Mapping[str, Any]:
+    if task == "boundary":
+        return precision_scores(empty_table(), f"AR{cfg.TEST.COCO_MAX_DETECTIONS}")
     nothing: dict[str, Any] = {"images": [], "categories": [], "annotations": []}
     return evaluate_coco(nothing, [], "bbox", cfg.TEST.COCO_BACKEND, cfg.TEST.COCO_MAX_DETECTIONS)
+
+
+def _score_no_pixels(cfg: CfgNode, task: str) -> Mapping[str, Any]:
+    # Not ARE: the best checkpoint has the highest score, and an error is best where it is lowest.
+    rand = RAND_SCORES[:1] if cfg.TEST.RAND_FOREGROUND and task == "sem_seg" else ()
+    return {**semantic_scores(np.zeros((0, 5)), ()), **dict.fromkeys(rand)}
+
+
+Need = Callable[[Categories, Sequence[Record]], str]
 
 
 @dataclass(frozen=True)
@@ -149,27 +191,44 @@ class _Choice:
         tasks: names in results.json.
         needs: each says what the data set lacks, or "".
         make: builds the evaluator.
-        score_nothing: scores of no image at all, whose keys are the metrics.
+        score_nothing: scores of no image at all in a task, whose keys are the metrics.
     """
 
     tasks: Callable[[CfgNode], tuple[str, ...]]
-    needs: tuple[Callable[[Categories, Sequence[Record]], str], ...]
+    needs: tuple[Need, ...]
     make: Callable[[str, CfgNode], ImageEvaluator]
-    score_nothing: Callable[[CfgNode], Mapping[str, Any]]
+    score_nothing: Callable[[CfgNode, str], Mapping[str, Any]]
 
 
 _CHOICES = {
-    "instances": _Choice(_instance_tasks, (_no_things,), _instance_evaluator, _score_no_instances),
+    "instances": _Choice(_instance_tasks, (no_things,), _instance_evaluator, _score_no_instances),
     "sem_seg": _Choice(
         lambda cfg: ("sem_seg",),
-        (_no_pixels,),
-        lambda name, cfg: SemanticEvaluator(name),
-        lambda cfg: semantic_scores(np.zeros((0, 1)), ()),
+        (no_pixels,),
+        lambda name, cfg: SemanticEvaluator(name, rand_foreground=cfg.TEST.RAND_FOREGROUND),
+        _score_no_pixels,
     ),
     "panoptic_seg": _Choice(
         lambda cfg: ("panoptic_seg",),
-        (_no_things, _no_pixels),
+        (no_things, no_pixels),
         lambda name, cfg: PanopticEvaluator(name),
-        lambda cfg: panoptic_scores(np.zeros((0, 4)), Categories((), ())),
+        lambda cfg, task: panoptic_scores(np.zeros((0, 4)), Categories((), ())),
+    ),
+}
+# Output -> how it is scored on the other task.
+_CROSS = {
+    "instances": _Choice(
+        lambda cfg: (SEMANTICS_OF_INSTANCES,),
+        (no_things, no_pixels),
+        lambda name, cfg: semantics_of_instances(name, cfg.TEST.CONFIDENCE),
+        _score_no_pixels,
+    ),
+    "sem_seg": _Choice(
+        lambda cfg: (INSTANCES_OF_SEMANTICS,),
+        (no_things,),
+        lambda name, cfg: instances_of_semantics(
+            name, cfg.TEST.COCO_BACKEND, cfg.TEST.COCO_MAX_DETECTIONS
+        ),
+        _score_no_instances,
     ),
 }

@@ -17,15 +17,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from project.errors import ConfigError, nearest
+from project.evaluation.matches import AREAS, IOU_50, IOU_75, Ious, MatchTable, match_table
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 100  # COCO's own limit of detections an image (and class)
-AREAS = {"s": 1, "m": 2, "l": 3}  # suffix of a metric -> position on axis A; 0 is all
-IOU_50, IOU_75 = 0, 5  # positions of IoU 0.50 and 0.75 on axis T
 
-# (precision (T, R, C, A, M), recall (T, C, A, M)), -1 where the truth holds no object
-Curves = tuple[np.ndarray, np.ndarray]
+# (precision (T, R, C, A, M), recall (T, C, A, M), -1 where the truth holds no object; IoUs)
+Curves = tuple[np.ndarray, np.ndarray, Ious]
 
 
 def evaluate_coco(
@@ -54,6 +53,30 @@ def evaluate_coco(
     Raises:
         ConfigError: an unknown or missing backend, or a limit below 1.
     """
+    scores, _ = _score_and_ious(ground_truth, detections, iou_type, backend, max_detections)
+    return scores
+
+
+def score_and_match(
+    ground_truth: dict[str, Any],
+    detections: list[dict[str, Any]],
+    iou_type: str,
+    backend: str = "faster-coco-eval",
+    max_detections: int = DEFAULT_LIMIT,
+) -> tuple[dict[str, Any], MatchTable, Ious]:
+    """As `evaluate_coco`, with the matches of every image and the IoUs that they rest on."""
+    scores, ious = _score_and_ious(ground_truth, detections, iou_type, backend, max_detections)
+    return scores, match_table(ground_truth, detections, ious, max_detections), ious
+
+
+def _score_and_ious(
+    ground_truth: dict[str, Any],
+    detections: list[dict[str, Any]],
+    iou_type: str,
+    backend: str,
+    max_detections: int,
+) -> tuple[dict[str, Any], Ious]:
+    """As `evaluate_coco`, with the IoUs of every image and class, as `match_table` takes them."""
     if backend not in BACKENDS:
         raise ConfigError(f"TEST.COCO_BACKEND is '{backend}'.{nearest(backend, BACKENDS)}")
     if max_detections < 1:
@@ -65,10 +88,10 @@ def evaluate_coco(
         **ground_truth,
         "annotations": [{"iscrowd": 0, **d, "id": i} for i, d in enumerate(detections, start=1)],
     }
-    precision, recall = BACKENDS[backend](truth, found, iou_type, limits)
+    precision, recall, ious = BACKENDS[backend](truth, found, iou_type, limits)
     # Both sort the classes by id.
     names = [c["name"] for c in sorted(ground_truth["categories"], key=lambda c: c["id"])]
-    return _summary(precision, recall, limits) | {
+    scores = _summary(precision, recall, limits) | {
         "per_class": {
             name: {
                 "AP": _mean(precision[:, :, i, 0, -1]),
@@ -77,6 +100,7 @@ def evaluate_coco(
             for i, name in enumerate(names)
         }
     }
+    return scores, ious
 
 
 def _summary(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, Any]:
@@ -112,7 +136,7 @@ def _pycocotools(
         evaluation.params.maxDets = limits
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return evaluation.eval["precision"], evaluation.eval["recall"], evaluation.ious
 
 
 def _faster_coco_eval(
@@ -130,7 +154,7 @@ def _faster_coco_eval(
     evaluation.params.maxDets = limits
     evaluation.evaluate()
     evaluation.accumulate()
-    return evaluation.eval["precision"], evaluation.eval["recall"]
+    return evaluation.eval["precision"], evaluation.eval["recall"], evaluation.ious
 
 
 BACKENDS: dict[str, Callable[[dict[str, Any], dict[str, Any], str, list[int]], Curves]] = {

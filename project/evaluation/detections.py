@@ -54,6 +54,12 @@ class ImageDetections:
         return [{"category_id": thing, "score": score, **shape} for thing, score, shape in named]
 
 
+def no_detections(size: tuple[int, int]) -> ImageDetections:
+    """An image of (height, width) in which nothing was found."""
+    nothing = np.zeros(0)
+    return ImageDetections(size, np.zeros((0, 4)), nothing, nothing.astype(np.int64), [])
+
+
 def from_instances(instances: Instances) -> ImageDetections:
     """Detectron2's predictions of one image; all masks are encoded in one call."""
     fields = instances.to("cpu")

@@ -1,13 +1,12 @@
 """One number for the detections of one image, to tell good images from bad ones.
 
-D confident detections, G true objects.
+D detections, G true objects.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pycocotools.mask as mask_util
 
 from project.evaluation.detections import ImageDetections
 
@@ -16,7 +15,7 @@ MIN_IOU = 0.5
 
 
 def f1_score(
-    detections: ImageDetections, objects: Sequence[dict[str, Any]], iou_type: str
+    detections: ImageDetections, objects: Sequence[dict[str, Any]], ious: np.ndarray
 ) -> float | None:
     """How well the confident detections of an image fit: 2 TP / (objects + detections).
 
@@ -26,7 +25,7 @@ def f1_score(
     Args:
         detections: of the image.
         objects: the truth, see `InstanceTruth.of_image`.
-        iou_type: "bbox" or "segm".
+        ious: (D, G) of `image_ious`.
 
     Returns:
         0 to 100; None where there is neither object nor detection.
@@ -34,10 +33,10 @@ def f1_score(
     confident = np.flatnonzero(detections.scores >= CONFIDENT)
     order = confident[np.argsort(-detections.scores[confident], kind="stable")]
     crowd = np.array([o["iscrowd"] for o in objects], dtype=bool)
-    ious = _class_ious(detections, objects, iou_type)[order]  # (D, G)
+    same_class = detections.classes[:, None] == [o["category_id"] for o in objects]
     free = ~crowd
     hits = excused = 0
-    for row in ious:
+    for row in (ious * same_class)[order]:
         best = int(np.argmax(np.where(free, row, -1))) if len(row) else 0
         if free.any() and row[best] >= MIN_IOU:
             free[best] = False
@@ -46,19 +45,3 @@ def f1_score(
             excused += int((row[crowd] >= MIN_IOU).any())
     total = int((~crowd).sum()) + len(order) - excused
     return 100 * 2 * hits / total if total else None
-
-
-def _class_ious(
-    detections: ImageDetections, objects: Sequence[dict[str, Any]], iou_type: str
-) -> np.ndarray:
-    """(N, G) IoU of all detections and objects, 0 where their classes differ."""
-    if not len(detections) or not objects:
-        return np.zeros((len(detections), len(objects)))
-    key, found = (
-        ("segmentation", detections.rles) if iou_type == "segm" else ("bbox", detections.boxes)
-    )
-    truth = [o[key] for o in objects]
-    ious = mask_util.iou(
-        found, truth if iou_type == "segm" else np.array(truth), [o["iscrowd"] for o in objects]
-    )
-    return ious * (detections.classes[:, None] == [o["category_id"] for o in objects])

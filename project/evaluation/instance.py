@@ -1,14 +1,21 @@
-"""Scores of instance segmentation and detection: COCO's average precision and recall."""
+"""Scores of instance segmentation and detection: COCO's average precision and recall, and more."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from project.data.files import some_of
+from project.evaluation.average_precision import precision_scores
 from project.evaluation.base import ImageEvaluator, ImageId, check_size
-from project.evaluation.coco_backend import AREAS, DEFAULT_LIMIT, evaluate_coco
+from project.evaluation.boundary import boundary_ious
+from project.evaluation.coco_backend import DEFAULT_LIMIT, score_and_match
+from project.evaluation.curves import detection_curves
 from project.evaluation.detections import ImageDetections, coco_results, from_instances
-from project.evaluation.f1 import f1_score
+from project.evaluation.f1 import CONFIDENT, MIN_IOU, f1_score
+from project.evaluation.instance_confusion import confusion_counts, image_ious
 from project.evaluation.instance_truth import InstanceTruth
+from project.evaluation.matches import AREAS, Ious, MatchTable, match_table
 
 _SIZES = {
     "s": "small objects (up to 32 x 32 pixels)",
@@ -19,7 +26,7 @@ assert _SIZES.keys() == AREAS.keys()
 
 
 class InstanceEvaluator(ImageEvaluator):
-    """Scores `instances` by box and by mask.
+    """Scores `instances` by box, by mask and by the masks' boundaries.
 
     Detectron2's `COCOEvaluator` keeps the truth in a file that it reads again after the data have
     changed, and answers -1 or NaN.
@@ -32,6 +39,8 @@ class InstanceEvaluator(ImageEvaluator):
         backend: str = "faster-coco-eval",
         max_detections: int = DEFAULT_LIMIT,
         tasks: Sequence[str] = ("bbox", "segm"),
+        confusion_iou: float = MIN_IOU,
+        confusion_score: float = CONFIDENT,
     ) -> None:
         """Reads the truth.
 
@@ -39,9 +48,13 @@ class InstanceEvaluator(ImageEvaluator):
             dataset_name: a registered data set.
             backend: who computes, see `coco_backend.BACKENDS`.
             max_detections: the best so many of an image and class are scored.
-            tasks: "bbox", "segm" or both.
+            tasks: of "bbox", "segm" and "boundary"; boundaries are scored with masks.
+            confusion_iou: from which on a pair counts in the confusion matrix.
+            confusion_score: from which on a detection counts in it.
         """
         super().__init__(dataset_name)
+        assert "boundary" not in tasks or "segm" in tasks, tasks
+        self._confusion_at = {"min_iou": confusion_iou, "min_score": confusion_score}
         self._backend = backend
         self._max_detections = max_detections
         self._tasks = tuple(tasks)
@@ -51,6 +64,9 @@ class InstanceEvaluator(ImageEvaluator):
         """Forgets all predictions."""
         super().reset()
         self._detections: dict[ImageId, ImageDetections] = {}
+        self._tables: dict[str, MatchTable] = {}
+        side = len(self.info.categories.things) + 1
+        self._confusion = np.zeros((side, side), dtype=np.int64)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Keeps a batch, masks as run-length codes.
@@ -81,9 +97,11 @@ class InstanceEvaluator(ImageEvaluator):
         record = self.start_image(image_id, source)
         check_size(detections.size, record, source)
         self._detections[image_id] = detections
-        iou_type = "bbox" if detections.masks is None or "segm" not in self._tasks else "segm"
+        iou_type = "segm" if self._has_masks and detections.masks is not None else "bbox"
         objects = self._truth.of_image(self._truth.image_numbers[image_id], iou_type)
-        score = f1_score(detections, objects, iou_type)
+        ious = image_ious(detections, objects, iou_type)
+        self._confusion += self._confused(detections, objects, ious)
+        score = f1_score(detections, objects, ious)
         if score is not None:
             self.image_scores[image_id] = score
 
@@ -93,17 +111,28 @@ class InstanceEvaluator(ImageEvaluator):
         Returns:
             On the main rank {task: see `evaluate_coco`, or None, "notes": [...]}; elsewhere {}.
         """
-        parts = self.gather(self._detections)
+        parts = self.gather((self._detections, self._confusion))
         if not parts:
             return {}
-        self._detections = {image: found for part in parts for image, found in part.items()}
+        self._detections = {image: found for part, _ in parts for image, found in part.items()}
         results: dict[str, Any] = {}
         notes: list[str] = []
+        ious: Ious = {}
         for task in self._tasks:
             obstacle = self._obstacle(task)
-            results[task] = None if obstacle else self._score(task)
+            results[task] = None
+            if not obstacle and task == "boundary":
+                results[task] = self._score_boundaries(ious)
+            elif not obstacle:
+                results[task], ious = self._score(task)
             found = [obstacle] if obstacle else [*self._remarks(task), *_undefined(results[task])]
             notes += [f"{task}: {note}" for note in found]
+        main = next((t for t in ("segm", "bbox") if results.get(t)), None)
+        if main:
+            matrix = sum(part for _, part in parts) + self._confused_unseen(main)
+            results[main]["confusion"] = self._described(matrix)
+            results[main]["curves"] = detection_curves(self._tables[main])
+        self.statistics = dict(self._tables)
         return {**results, "notes": notes}
 
     def coco_results(self) -> list[dict[str, Any]]:
@@ -114,24 +143,70 @@ class InstanceEvaluator(ImageEvaluator):
             for result in coco_results(image_id, detections, self.info.categories)
         ]
 
-    def _score(self, task: str) -> dict[str, Any]:
+    def _score(self, task: str) -> tuple[dict[str, Any], Ious]:
+        """COCO's numbers by box or by mask, and the IoUs of all images."""
+        scores, table, ious = score_and_match(
+            self._truth.coco(task), self._coco(task), task, self._backend, self._max_detections
+        )
+        self._tables[task] = table
+        return scores, ious
+
+    def _score_boundaries(self, mask_ious: Ious) -> dict[str, Any]:
+        """The same rules with boundary IoU."""
+        truth, detections = self._truth.coco("segm"), self._coco("segm")
+        ious = boundary_ious(truth, detections, mask_ious, self._max_detections)
+        table = match_table(truth, detections, ious, self._max_detections)
+        self._tables["boundary"] = table
+        return precision_scores(table, f"AR{self._max_detections}")
+
+    def _coco(self, task: str) -> list[dict[str, Any]]:
+        """All detections as `evaluate_coco` takes them."""
         numbers = self._truth.image_numbers
-        detections = [
+        return [
             {**detection, "image_id": numbers[image_id]}
             for image_id, found in self._detections.items()
             for detection in found.coco(task)
         ]
-        truth = self._truth.coco(task)
-        return evaluate_coco(truth, detections, task, self._backend, self._max_detections)
+
+    @property
+    def _has_masks(self) -> bool:
+        return "segm" in self._tasks and self._truth.num_masks > 0
+
+    def _confused(
+        self, detections: ImageDetections, objects: Sequence[dict[str, Any]], ious: np.ndarray
+    ) -> np.ndarray:
+        classes = len(self.info.categories.things)
+        return confusion_counts(
+            detections, objects, ious, num_classes=classes, **self._confusion_at
+        )
+
+    def _confused_unseen(self, task: str) -> np.ndarray:
+        """Confusion matrix of the images without predictions: all objects are missed."""
+        matrix = np.zeros_like(self._confusion)
+        for image_id in self.records.keys() - self._seen:
+            objects = self._truth.of_image(self._truth.image_numbers[image_id], task)
+            for found in objects:
+                matrix[found["category_id"], -1] += not found["iscrowd"]
+        return matrix
+
+    def _described(self, matrix: np.ndarray) -> dict[str, Any]:
+        """The confusion matrix as results.json holds it."""
+        return {
+            "classes": list(self.info.categories.things),
+            "matrix": matrix.tolist(),
+            "iou": self._confusion_at["min_iou"],
+            "score": self._confusion_at["min_score"],
+        }
 
     def _obstacle(self, task: str) -> str | None:
         """Why a task cannot be scored."""
         if not self._truth.num_objects:
             return "the truth has no objects, so there is nothing to score"
-        if task == "segm" and not self._truth.num_masks:
+        by_mask = task in ("segm", "boundary")
+        if by_mask and not self._truth.num_masks:
             return "the truth has boxes only, no masks"
         boxes_only = any(len(found) and found.masks is None for found in self._detections.values())
-        if task == "segm" and boxes_only:
+        if by_mask and boxes_only:
             return "the predictions have boxes only, no masks"
         return None
 
@@ -146,7 +221,7 @@ class InstanceEvaluator(ImageEvaluator):
                 " their objects count as missed"
             )
         num_boxes_only = self._truth.num_objects - self._truth.num_masks
-        if task == "segm" and num_boxes_only:
+        if task != "bbox" and num_boxes_only:
             notes.append(
                 f"{num_boxes_only} of {self._truth.num_objects} true objects have a box only;"
                 " they do not count, nor do detections on them"
@@ -161,11 +236,12 @@ class InstanceEvaluator(ImageEvaluator):
 
 def _undefined(scores: dict[str, Any]) -> list[str]:
     """Why some of a task's scores are None."""
-    notes = [
-        f"AP{suffix} and AR{suffix} are not defined: the truth has no {objects}"
-        for suffix, objects in _SIZES.items()
-        if scores[f"AP{suffix}"] is None
-    ]
+    notes = []
+    for suffix, objects in _SIZES.items():
+        if scores[f"AP{suffix}"] is None:
+            names = [name for name in (f"AP{suffix}", f"AR{suffix}") if name in scores]
+            are = "are" if len(names) > 1 else "is"
+            notes.append(f"{' and '.join(names)} {are} not defined: the truth has no {objects}")
     absent = [name for name, of in scores["per_class"].items() if of["AP"] is None]
     if absent:
         notes.append(f"not in the truth, so left out of the means: {some_of(absent, 20)}")

@@ -10,6 +10,7 @@ from detectron2.structures import BoxMode
 from project.data.categories import Categories
 from project.data.masks import encode_mask, to_rle
 from project.data.records import Annotation, Record
+from project.evaluation.base import image_order
 
 
 class InstanceTruth:
@@ -32,7 +33,8 @@ class InstanceTruth:
         Raises:
             DatasetError: a mask that is damaged or of another size than its image.
         """
-        ordered = sorted(records, key=lambda r: (isinstance(r["image_id"], str), r["image_id"]))
+        by_id = {r["image_id"]: r for r in records}
+        ordered = [by_id[image_id] for image_id in image_order(by_id)]
         self.image_numbers = {r["image_id"]: i for i, r in enumerate(ordered, start=1)}
         self._images = [
             {"id": number, "height": record["height"], "width": record["width"]}

@@ -1,4 +1,4 @@
-"""Scores of panoptic segmentation, from four counts a class however many images there are."""
+"""Scores of panoptic segmentation, from four counts of each image and class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,8 @@ import numpy as np
 from project.data.files import some_of
 from project.data.labels import panoptic_truth
 from project.errors import PredictionsError
-from project.evaluation.base import ImageEvaluator, ImageId, check_size
+from project.evaluation.base import ImageEvaluator, ImageId, check_size, image_order
+from project.evaluation.image_statistics import SegmentCounts
 from project.evaluation.panoptic_quality import (
     VOID,
     count_segments,
@@ -23,7 +24,9 @@ class PanopticEvaluator(ImageEvaluator):
     def reset(self) -> None:
         """Forgets all predictions."""
         super().reset()
-        self._counts = np.zeros((len(self.info.categories.semantic), 4), dtype=np.int64)
+        num_classes = len(self.info.categories.semantic)
+        self._rows = {image_id: n for n, image_id in enumerate(image_order(self.records))}
+        self._counts = np.zeros((len(self.records), num_classes, 4), dtype=np.int64)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Counts a batch.
@@ -60,8 +63,8 @@ class PanopticEvaluator(ImageEvaluator):
         truth_ids, truth = panoptic_truth(record, self.info)
         overlap = overlaps(truth_ids, ids)
         _check_segments({p for _, p in overlap}, classes, source)
-        counts = count_segments(overlap, truth, classes, len(self._counts))
-        self._counts += counts
+        counts = count_segments(overlap, truth, classes, self._counts.shape[1])
+        self._counts[self._rows[image_id]] += counts
         quality = panoptic_scores(counts, self.info.categories)["PQ"]
         if quality is not None:
             self.image_scores[image_id] = quality
@@ -72,10 +75,15 @@ class PanopticEvaluator(ImageEvaluator):
         Returns:
             On the main rank {"panoptic_seg": see `panoptic_scores`, "notes": [...]}; elsewhere {}.
         """
-        counts = self.gather(self._counts)
-        if not counts:
+        parts = self.gather(self._counts)
+        if not parts:
             return {}
-        scores = panoptic_scores(sum(counts), self.info.categories)
+        counts = np.sum(parts, axis=0)
+        categories = self.info.categories
+        self.statistics = {
+            "panoptic_seg": SegmentCounts(categories.semantic, len(categories.stuff), counts)
+        }
+        scores = panoptic_scores(counts.sum(axis=0), categories)
         return {"panoptic_seg": scores, "notes": self._notes(scores)}
 
     def _notes(self, scores: dict[str, Any]) -> list[str]:

@@ -99,39 +99,80 @@ def _excused(
     return {p for p in area if pardoned[p] > 0.5 * area[p]}
 
 
-def panoptic_scores(counts: np.ndarray, categories: Categories) -> dict[str, Any]:
-    """Panoptic, segmentation and recognition quality.
+def class_qualities(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """PQ, SQ and RQ of each class.
 
     PQ = sum of IoU / (TP + FP / 2 + FN / 2), SQ = sum of IoU / TP (0 without TP) and
-    RQ = TP / (TP + FP / 2 + FN / 2) of a class; over classes, the means of those that occur in
-    truth or prediction.
+    RQ = TP / (TP + FP / 2 + FN / 2).
+
+    Args:
+        counts: (..., K, 4), see the top of this file.
+
+    Returns:
+        Metric -> (..., K), 0 to 100, NaN where nothing was there.
+    """
+    iou, matched, wrong, missed = (counts[..., n] for n in (IOU, MATCHED, WRONG, MISSED))
+    overlap = iou / _IOU_UNIT
+    there = matched + wrong + missed > 0
+    weight = np.where(there, matched + (wrong + missed) / 2, 1)
+    qualities = {
+        "PQ": overlap / weight,
+        "SQ": overlap / np.maximum(matched, 1),
+        "RQ": matched / weight,
+    }
+    return {metric: np.where(there, 100 * values, np.nan) for metric, values in qualities.items()}
+
+
+def mean_qualities(counts: np.ndarray, num_stuff: int) -> dict[str, np.ndarray]:
+    """PQ, SQ and RQ over all classes, over things (_th) and over stuff (_st).
+
+    They are means over the classes that occur in truth or prediction.
+
+    Args:
+        counts: (..., K, 4); stuff comes first.
+        num_stuff: how many of the K classes are stuff.
+
+    Returns:
+        Metric -> (...), 0 to 100, NaN where nothing was there.
+    """
+    of = class_qualities(counts)
+    groups = {"": slice(None), "_th": slice(num_stuff, None), "_st": slice(num_stuff)}
+    return {
+        metric + suffix: _mean(of[metric][..., classes])
+        for suffix, classes in groups.items()
+        for metric in of
+    }
+
+
+def panoptic_scores(counts: np.ndarray, categories: Categories) -> dict[str, Any]:
+    """Panoptic, segmentation and recognition quality of a data set.
 
     Args:
         counts: (K, 4), see the top of this file.
         categories: of the data set.
 
     Returns:
-        PQ SQ RQ, the same of things (_th) and stuff (_st), and per_class, 0 to 100, None where
+        The metrics of `mean_qualities`, and per_class with those of `class_qualities`; None where
         nothing was there to score.
     """
-    per_class = {name: _quality(counts[k]) for k, name in enumerate(categories.semantic)}
-    groups = {"": categories.semantic, "_th": categories.things, "_st": categories.stuff}
-    scores: dict[str, Any] = {}
-    for suffix, names in groups.items():
-        for metric in ("PQ", "SQ", "RQ"):
-            values = [v for name in names if (v := per_class[name][metric]) is not None]
-            scores[metric + suffix] = sum(values) / len(values) if values else None
-    return {**scores, "per_class": per_class}
-
-
-def _quality(counts: np.ndarray) -> dict[str, float | None]:
-    """PQ, SQ and RQ of one class, 0 to 100, from its (4,) counts."""
-    iou, matched, wrong, missed = counts.tolist()
-    if not matched + wrong + missed:
-        return {"PQ": None, "SQ": None, "RQ": None}
-    weight = matched + (wrong + missed) / 2
+    of = class_qualities(counts)
+    means = mean_qualities(counts, len(categories.stuff))
     return {
-        "PQ": 100 * (iou / _IOU_UNIT / weight),
-        "SQ": 100 * (iou / _IOU_UNIT / matched) if matched else 0.0,
-        "RQ": 100 * (matched / weight),
+        **{metric: _defined(value) for metric, value in means.items()},
+        "per_class": {
+            name: {metric: _defined(values[k]) for metric, values in of.items()}
+            for k, name in enumerate(categories.semantic)
+        },
     }
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is defined; NaN where nothing is."""
+    there = ~np.isnan(values)
+    count = there.sum(axis=-1)
+    total = np.where(there, values, 0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _defined(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)

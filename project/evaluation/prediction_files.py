@@ -8,8 +8,8 @@ Forms (`--task` of tools/score.py):
 """
 
 import json
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +20,89 @@ from project.data.files import files_by_stem, some_of
 from project.data.labels import LabelEncoding, read_label_map
 from project.data.register import DatasetInfo
 from project.errors import PredictionsError, nearest
+from project.evaluation.base import ImageEvaluator, image_order
+from project.evaluation.build import Evaluators, no_pixels, no_things, obstacle_to
+from project.evaluation.coco_backend import DEFAULT_LIMIT
+from project.evaluation.cross_tasks import (
+    INSTANCES_OF_SEMANTICS,
+    SEMANTICS_OF_INSTANCES,
+    instances_of_semantics,
+    semantics_of_instances,
+)
+from project.evaluation.detections import no_detections
+from project.evaluation.f1 import CONFIDENT, MIN_IOU
 from project.evaluation.instance import InstanceEvaluator
 from project.evaluation.instance_files import image_detections
 from project.evaluation.panoptic import PanopticEvaluator
 from project.evaluation.panoptic_files import read_panoptic, read_segment_ids
+from project.evaluation.per_image import ImageStatistics
 from project.evaluation.semantic import SemanticEvaluator
 
 
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How predictions are scored.
+
+    Attributes:
+        task: "instances", "semantic", "panoptic", or "auto": what the predictions look like.
+        backend: who computes COCO's numbers.
+        encoding: of label maps: "semantic" ids, or the values of the "dataset"'s own label files.
+        boundary: also score the boundaries of masks.
+        cross_tasks: also score instances as a label map, and a label map's regions as instances.
+        rand_foreground: see `SemanticEvaluator`.
+        confusion_iou: see `InstanceEvaluator`.
+        confidence: from which score on a detection counts in the confusion matrix and is pasted.
+    """
+
+    task: str = "auto"
+    backend: str = "faster-coco-eval"
+    encoding: str = "semantic"
+    boundary: bool = False
+    cross_tasks: bool = False
+    rand_foreground: str = ""
+    confusion_iou: float = MIN_IOU
+    confidence: float = CONFIDENT
+
+
 def score_predictions(
-    dataset_name: str,
-    path: Path,
-    *,
-    task: str = "auto",
-    backend: str = "faster-coco-eval",
-    encoding: str = "semantic",
+    dataset_name: str, path: Path, options: ScoreOptions | None = None
 ) -> dict[str, Any]:
     """Scores a file or folder of predictions.
 
     Args:
         dataset_name: a registered data set.
         path: of the predictions.
-        task: "instances", "semantic", "panoptic", or "auto": what the predictions look like.
-        backend: who computes COCO's numbers.
-        encoding: of label maps: "semantic" ids, or the values of the "dataset"'s own label files.
+        options: how to score; as `ScoreOptions` has it where left out.
 
     Returns:
         {task: scores, ..., "notes": [...]} as of `Evaluators.evaluate`.
 
     Raises:
+        ConfigError: an option does not fit the data set.
         PredictionsError: the predictions are missing, of no known form, incomplete or wrong.
     """
+    scores, _ = score_with_statistics(dataset_name, path, options or ScoreOptions())
+    return scores
+
+
+def score_with_statistics(
+    dataset_name: str, path: Path, options: ScoreOptions
+) -> tuple[dict[str, Any], ImageStatistics]:
+    """As `score_predictions`, with what is known of each image."""
     if not path.exists():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise PredictionsError(f"{path}: no such file or folder.{nearest(path.name, beside)}")
     content = None if path.is_dir() else _read_json(path)
     form = _form(path, content)
-    if task not in ("auto", form):
-        raise PredictionsError(f"{path}: these are {form} predictions, but --task says {task}")
-    scorers: dict[str, Callable[[str, Path, Any], dict[str, Any]]] = {
-        "instances": partial(_score_instances, backend=backend),
-        "semantic": partial(_score_semantic, encoding=encoding),
-        "panoptic": _score_panoptic,
-    }
-    return scorers[form](dataset_name, path, content)
+    if options.task not in ("auto", form):
+        raise PredictionsError(
+            f"{path}: these are {form} predictions, but --task says {options.task}"
+        )
+    evaluators, notes = _SCORERS[form](dataset_name, path, content, options)
+    scores = evaluators.evaluate()
+    scores["notes"] += notes
+    order = image_order(next(iter(evaluators)).records)
+    return scores, ImageStatistics(order, evaluators.statistics)
 
 
 def _read_json(path: Path) -> Any:
@@ -90,27 +130,55 @@ def _form(path: Path, content: Any) -> str:
 
 
 def _score_instances(
-    dataset_name: str, path: Path, content: list[Any], backend: str
-) -> dict[str, Any]:
-    evaluator = InstanceEvaluator(dataset_name, backend=backend)
+    dataset_name: str, path: Path, content: list[Any], options: ScoreOptions
+) -> tuple[Evaluators, list[str]]:
+    evaluator = InstanceEvaluator(
+        dataset_name,
+        backend=options.backend,
+        tasks=("bbox", "segm", "boundary") if options.boundary else ("bbox", "segm"),
+        confusion_iou=options.confusion_iou,
+        confusion_score=options.confidence,
+    )
     found, has_boxes = image_detections(content, evaluator.records, evaluator.info, path)
     for image_id, detections in found.items():
         evaluator.add(image_id, detections, str(path))
-    scores = evaluator.evaluate()
-    if not has_boxes:
-        scores["notes"].append(
-            "bbox: the predictions have no boxes; those of their masks are scored"
-        )
-    return scores
+    boxes_made = "bbox: the predictions have no boxes; those of their masks are scored"
+    notes = [] if has_boxes else [boxes_made]
+    if not options.cross_tasks:
+        return Evaluators([evaluator]), notes
+    boxes_only = any(detections.masks is None for detections in found.values())
+    obstacle = obstacle_to(dataset_name, (no_things, no_pixels))
+    if boxes_only or obstacle:
+        why = obstacle or "the predictions have boxes only, no masks"
+        return Evaluators([evaluator], {SEMANTICS_OF_INSTANCES: why}), notes
+    pasted = semantics_of_instances(dataset_name, options.confidence)
+    for image_id, record in pasted.records.items():
+        # An image without an entry has no instance, which makes a label map too.
+        nothing = no_detections((record["height"], record["width"]))
+        pasted.add(image_id, found.get(image_id, nothing), str(path))
+    return Evaluators([evaluator, pasted]), notes
 
 
-def _score_semantic(dataset_name: str, path: Path, content: None, encoding: str) -> dict[str, Any]:
-    evaluator = SemanticEvaluator(dataset_name)
+def _score_semantic(
+    dataset_name: str, path: Path, content: None, options: ScoreOptions
+) -> tuple[Evaluators, list[str]]:
+    evaluator = SemanticEvaluator(dataset_name, rand_foreground=options.rand_foreground)
+    evaluators: list[ImageEvaluator] = [evaluator]
+    impossible: dict[str, str] = {}
+    if options.cross_tasks:
+        obstacle = obstacle_to(dataset_name, (no_things,))
+        if obstacle:
+            impossible[INSTANCES_OF_SEMANTICS] = obstacle
+        else:
+            regions = instances_of_semantics(dataset_name, options.backend, DEFAULT_LIMIT)
+            evaluators.append(regions)
     files = _files_of_images(evaluator, path)
-    meaning = _encoding(evaluator.info, encoding)
+    meaning = _encoding(evaluator.info, options.encoding)
     for image_id, file in tqdm(files.items(), "label maps", disable=None):
-        evaluator.add(image_id, read_label_map(file, meaning), str(file))
-    return evaluator.evaluate()
+        labels = read_label_map(file, meaning)
+        for each in evaluators:
+            each.add(image_id, labels, str(file))
+    return Evaluators(evaluators, impossible), []
 
 
 def _files_of_images(evaluator: SemanticEvaluator, folder: Path) -> dict[int | str, Path]:
@@ -162,9 +230,18 @@ def _encoding(info: DatasetInfo, encoding: str) -> LabelEncoding:
     return info.encoding
 
 
-def _score_panoptic(dataset_name: str, path: Path, content: dict[str, Any]) -> dict[str, Any]:
+def _score_panoptic(
+    dataset_name: str, path: Path, content: dict[str, Any], options: ScoreOptions
+) -> tuple[Evaluators, list[str]]:
     evaluator = PanopticEvaluator(dataset_name)
     images = read_panoptic(content, evaluator.records, evaluator.info, path)
     for image_id, (file, classes) in tqdm(images.items(), "segments", disable=None):
         evaluator.add(image_id, read_segment_ids(file), classes, str(file))
-    return evaluator.evaluate()
+    return Evaluators([evaluator]), []
+
+
+_SCORERS: Mapping[str, Any] = {
+    "instances": _score_instances,
+    "semantic": _score_semantic,
+    "panoptic": _score_panoptic,
+}

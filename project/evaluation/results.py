@@ -6,7 +6,8 @@ Scores are 0 to 100 under Detectron2's names. What cannot be computed is None, w
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -14,13 +15,21 @@ from tabulate import tabulate
 
 from project.errors import ConfigError, UserError, nearest
 
-# Every task and the metrics that headlines show, the most telling first.
+_PRECISION = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+_PIXELS = ("mIoU", "mDice", "fwIoU", "mACC", "pACC", "BIoU")
+# Every task and the metrics that headlines show where they were scored, the most telling first.
 HEADLINES = {
-    "bbox": ("AP", "AP50", "AP75", "APs", "APm", "APl"),
-    "segm": ("AP", "AP50", "AP75", "APs", "APm", "APl"),
-    "sem_seg": ("mIoU", "mDice", "fwIoU", "mACC", "pACC"),
+    "bbox": _PRECISION,
+    "segm": _PRECISION,
+    "boundary": _PRECISION,
+    "sem_seg": (*_PIXELS, "VRand", "ARE"),
     "panoptic_seg": ("PQ", "SQ", "RQ", "PQ_th", "PQ_st"),
+    "sem_seg_from_instances": _PIXELS,
+    "segm_from_sem_seg": _PRECISION,
 }
+LOWER_IS_BETTER = ("ARE",)
+# What a task holds beside its metrics.
+DETAILS = ("per_class", "intervals", "confusion", "curves")
 # The first of these that was scored decides which checkpoint is the best.
 BEST_METRICS = ("panoptic_seg/PQ", "segm/AP", "sem_seg/mIoU", "bbox/AP")
 MAX_CLASSES_IN_TABLE = 20
@@ -35,12 +44,31 @@ class Weights(TypedDict):
 
 
 class _Tasks(TypedDict, total=False):
-    """Scores by task; absent where the model has no such part, None where they are impossible."""
+    """Scores by task; absent where the model has no such part, None where they are impossible.
+
+    Each is a dict of metrics, numbers or None, and of these details (docs/metrics.md):
+        per_class: name -> metric -> value.
+        intervals: headline metric -> [low, high] of its 95 % interval, None where there is none;
+            absent where none were asked for.
+        confusion: of the first of segm and bbox: {"classes", "matrix": row = true class, column =
+            predicted class, the last of each = background, "iou", "score"}.
+        curves: of the same: see `curves.detection_curves`.
+
+    Keys:
+        boundary: segm by Boundary IoU.
+        sem_seg_from_instances: instances pasted into a label map, scored as sem_seg is.
+        segm_from_sem_seg: regions of a label map, scored as segm is.
+        resamples: from which the intervals come.
+    """
 
     bbox: dict[str, Any] | None
     segm: dict[str, Any] | None
+    boundary: dict[str, Any] | None
     sem_seg: dict[str, Any] | None
     panoptic_seg: dict[str, Any] | None
+    sem_seg_from_instances: dict[str, Any] | None
+    segm_from_sem_seg: dict[str, Any] | None
+    resamples: int
 
 
 class DatasetResults(_Tasks):
@@ -80,7 +108,7 @@ def dataset_results(images: int, scores: Mapping[str, Any]) -> DatasetResults:
 def write_results(results: Results, path: str | Path) -> None:
     """Writes results.json, whole or not at all; makes its folder."""
     # allow_nan: a NaN here is our own mistake, and must not reach a reader.
-    text = json.dumps(results, indent=2, allow_nan=False) + "\n"
+    text = _compact(json.dumps(results, indent=2, allow_nan=False)) + "\n"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -89,6 +117,15 @@ def write_results(results: Results, path: str | Path) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _compact(text: str) -> str:
+    """Indented JSON with every list of numbers on one line; strings hold no line breaks."""
+    return re.sub(
+        r"\[\n\s+([-+.\deE]+(?:,\n\s+[-+.\deE]+)*)\n\s+\]",
+        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]",
+        text,
+    )
 
 
 def read_results(path: str | Path) -> Results:
@@ -121,16 +158,21 @@ def headline(results: Results) -> list[tuple[str, str, str, float | None]]:
     return [
         (name, task, metric, scores.get(metric))
         for name, dataset in results["datasets"].items()
-        for task, scores in _scored(dataset)
-        for metric in HEADLINES[task]
+        for task, scores in scored_tasks(dataset)
+        for metric in headline_metrics(task, scores)
     ]
+
+
+def headline_metrics(task: str, scores: Mapping[str, Any]) -> list[str]:
+    """The headline metrics of a task that were scored."""
+    return [metric for metric in HEADLINES[task] if metric in scores]
 
 
 def scalars(dataset: DatasetResults) -> dict[str, dict[str, float]]:
     """Task -> metric -> value of everything that is a number, without classes; for curves."""
     return {
         task: {name: value for name, value in scores.items() if isinstance(value, float)}
-        for task, scores in _scored(dataset)
+        for task, scores in scored_tasks(dataset)
     }
 
 
@@ -149,9 +191,9 @@ def best_metric(dataset: DatasetResults, name: str = "auto") -> tuple[str, float
     """
     known = {
         f"{task}/{metric}": value
-        for task, scores in _scored(dataset)
+        for task, scores in scored_tasks(dataset)
         for metric, value in scores.items()
-        if metric != "per_class"
+        if metric not in DETAILS
     }
     if name == "auto":
         name = next((n for n in BEST_METRICS if known.get(n) is not None), name)
@@ -174,9 +216,8 @@ def table(results: Results) -> str:
 def _dataset_table(name: str, dataset: DatasetResults) -> str:
     images = dataset["images"]
     parts = [f"{name} ({images} image{'s' * (images != 1)})"]
-    for task, scores in _scored(dataset):
-        metrics = HEADLINES[task]
-        parts.append(_grid([task, *metrics], [["all", *(scores.get(m) for m in metrics)]]))
+    for task, scores in scored_tasks(dataset):
+        parts.append(_headlines(task, scores))
         classes = scores["per_class"]
         if 1 < len(classes) <= MAX_CLASSES_IN_TABLE:
             columns = list(next(iter(classes.values())))
@@ -185,6 +226,23 @@ def _dataset_table(name: str, dataset: DatasetResults) -> str:
     if dataset["notes"]:
         parts.append("\n".join(f"note: {note}" for note in dataset["notes"]))
     return "\n\n".join(parts)
+
+
+def _headlines(task: str, scores: Mapping[str, Any]) -> str:
+    """Side by side, or, with intervals, one below the other."""
+    metrics = headline_metrics(task, scores)
+    intervals = scores.get("intervals")
+    if intervals is None:
+        return _grid([task, *metrics], [["all", *(scores[m] for m in metrics)]])
+    rows = [[m, with_interval(scores[m], intervals[m])] for m in metrics]
+    return _grid([task, "all (95 % interval)"], rows)
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """A score like `81.5 (79.9 to 83.0)`; without an interval the value alone."""
+    if value is None or interval is None:
+        return "-" if value is None else f"{value:.1f}"
+    return f"{value:.1f} ({interval[0]:.1f} to {interval[1]:.1f})"
 
 
 def _grid(header: list[str], rows: list[list[Any]]) -> str:
@@ -199,7 +257,7 @@ def _cell(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _scored(dataset: DatasetResults) -> Iterator[tuple[str, dict[str, Any]]]:
+def scored_tasks(dataset: DatasetResults) -> Iterator[tuple[str, dict[str, Any]]]:
     """The tasks that were scored, with their scores."""
     for task in HEADLINES:
         scores = cast(Mapping[str, Any], dataset).get(task)

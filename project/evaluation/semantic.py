@@ -1,4 +1,4 @@
-"""Scores of semantic segmentation, from one confusion matrix however many images there are."""
+"""Scores of semantic segmentation, from a few counts of each image and class."""
 
 from typing import Any
 
@@ -8,9 +8,20 @@ import torch
 from project.data.categories import IGNORE_LABEL
 from project.data.files import some_of
 from project.data.labels import read_semantic
-from project.errors import PredictionsError
-from project.evaluation.base import ImageEvaluator, ImageId, check_size
-from project.evaluation.confusion import confusion_matrix, semantic_scores
+from project.errors import ConfigError, PredictionsError, nearest
+from project.evaluation.base import ImageEvaluator, ImageId, check_size, image_order
+from project.evaluation.boundary import boundary_counts
+from project.evaluation.confusion import (
+    TRUE,
+    confusion_matrix,
+    mean_iou,
+    semantic_scores,
+    statistics,
+)
+from project.evaluation.image_statistics import PixelCounts
+from project.evaluation.rand import image_rand_scores
+
+RAND_SCORES = ("VRand", "ARE")
 
 
 class SemanticEvaluator(ImageEvaluator):
@@ -20,11 +31,28 @@ class SemanticEvaluator(ImageEvaluator):
     of every image and lets ids out of range fall into other classes' cells.
     """
 
+    def __init__(self, dataset_name: str, *, rand_foreground: str = "") -> None:
+        """Reads the truth.
+
+        Args:
+            dataset_name: a registered data set.
+            rand_foreground: the class whose segments are scored by `rand`; "" for none.
+
+        Raises:
+            ConfigError: the data set has no such class.
+        """
+        self._foreground = rand_foreground
+        super().__init__(dataset_name)
+        check_foreground(rand_foreground, self.info.categories.semantic, dataset_name)
+
     def reset(self) -> None:
         """Forgets all predictions."""
         super().reset()
-        num_classes = len(self.info.categories.semantic)
-        self._matrix = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+        num_images, num_classes = len(self.records), len(self.info.categories.semantic)
+        self._rows = {image_id: n for n, image_id in enumerate(image_order(self.records))}
+        self._counts = np.zeros((num_images, num_classes, 5), dtype=np.int32)
+        self._values = np.full((num_images if self._foreground else 0, 2), np.nan)
+        self._unclassified = 0
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Counts a batch.
@@ -64,11 +92,18 @@ class SemanticEvaluator(ImageEvaluator):
                 f" {wrong.mean():.1%} of its pixels"
             )
         truth = read_semantic(record, self.info)
-        matrix = confusion_matrix(truth, prediction.astype(np.uint8), len(names))
-        self._matrix += matrix
-        score = semantic_scores(matrix, names)["mIoU"]
-        if score is not None:
-            self.image_scores[image_id] = score
+        prediction = prediction.astype(np.uint8)
+        matrix = confusion_matrix(truth, prediction, len(names))
+        row, counts = self._rows[image_id], statistics(matrix)
+        boundary = boundary_counts(truth, prediction, len(names))
+        self._counts[row] += np.concatenate([counts, boundary], axis=1).astype(np.int32)
+        self._unclassified += int(matrix[:, -1].sum())
+        if self._foreground:
+            foreground = names.index(self._foreground)
+            self._values[row] = image_rand_scores(truth, prediction, foreground)
+        score = mean_iou(counts)
+        if not np.isnan(score):
+            self.image_scores[image_id] = 100 * score
 
     def evaluate(self) -> dict[str, Any]:
         """Scores of all ranks' images.
@@ -76,12 +111,20 @@ class SemanticEvaluator(ImageEvaluator):
         Returns:
             On the main rank {"sem_seg": see `semantic_scores`, "notes": [...]}; elsewhere {}.
         """
-        matrices = self.gather(self._matrix)
-        if not matrices:
+        parts = self.gather((self._counts, self._values, self._unclassified))
+        if not parts:
             return {}
-        matrix = sum(matrices)
-        scores = semantic_scores(matrix, self.info.categories.semantic)
-        unclassified = matrix[:, -1].sum() / max(matrix.sum(), 1)
+        names = self.info.categories.semantic
+        counts = np.sum([part for part, _, _ in parts], axis=0)
+        total = counts.sum(axis=0, dtype=np.int64)
+        scores = semantic_scores(total, names)
+        values = {}
+        if self._foreground:
+            of_images = np.fmax.reduce([part for _, part, _ in parts])
+            values = dict(zip(RAND_SCORES, of_images.T))
+            scores |= {name: _mean(column) for name, column in values.items()}
+        self.statistics = {"sem_seg": PixelCounts(names, counts, values)}
+        unclassified = sum(part for _, _, part in parts) / max(total[:, TRUE].sum(), 1)
         return {"sem_seg": scores, "notes": self._notes(scores, unclassified)}
 
     def _notes(self, scores: dict[str, Any], unclassified: float) -> list[str]:
@@ -101,9 +144,31 @@ class SemanticEvaluator(ImageEvaluator):
                 "neither in the truth nor in the predictions, so left out of the means:"
                 f" {some_of(absent, 20)}"
             )
+        if self._foreground and scores[RAND_SCORES[0]] is None:
+            notes.append(
+                f"VRand and ARE are not defined: no image has pixels of '{self._foreground}'"
+            )
         if untrue:
             notes.append(f"predicted, but not in the truth, so without ACC: {some_of(untrue, 20)}")
         return [f"sem_seg: {note}" for note in notes]
+
+
+def check_foreground(name: str, classes: tuple[str, ...], where: str) -> None:
+    """Checks TEST.RAND_FOREGROUND.
+
+    Raises:
+        ConfigError: it is no class of the data set.
+    """
+    if name and name not in classes:
+        raise ConfigError(
+            f"TEST.RAND_FOREGROUND is '{name}', which is no class of {where}."
+            f"{nearest(name, classes)}"
+        )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else None
 
 
 def _argmax(logits: torch.Tensor, num_classes: int) -> torch.Tensor:

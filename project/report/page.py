@@ -14,9 +14,10 @@ from project.report import canvas, difference
 from project.report.example import CONFIDENCE, Example
 from project.report.palette import class_colours
 from project.report.panels import classes_in, comparison
-from project.report.plots import Curve, curves
-from project.report.stylesheet import STYLE
-from project.report.tables import FIRST_SCORES, Scores, score_tables
+from project.report.plots import Curve, curves, plot
+from project.report.score_details import score_details
+from project.report.stylesheet import page
+from project.report.tables import FIRST_SCORES, Scores, interval_text, score_tables
 
 FILE_NAME = "report.html"
 
@@ -52,7 +53,8 @@ def write_report(
     ]
     path = output_dir / FILE_NAME
     title = f"{_name(results)} on {', '.join(results['datasets'])}"
-    path.write_text(_document(title, "".join(body)), encoding="utf-8")
+    footer = "Scores are from 0 to 100; n/a marks what cannot be computed."
+    path.write_text(page(title, "".join(body), footer), encoding="utf-8")
     return path
 
 
@@ -87,16 +89,6 @@ def _of_last_run(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _document(title: str, body: str) -> str:
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><main>{body}<footer>Scores are from 0 to 100; n/a marks what cannot be computed."
-        " Written by MaskUNet.</footer></main></body></html>\n"
-    )
-
-
 def _name(results: Mapping[str, Any]) -> str:
     """The config's name; predictions made elsewhere have none."""
     return Path(results["config"] or "predictions").stem
@@ -129,8 +121,8 @@ def _dataset(name: str, scores: Scores) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in scores.get("notes", []))
     box = f'<aside class="notes"><h3>Notes</h3><ul>{notes}</ul></aside>' if notes else ""
     return (
-        f"<section><h2>Scores on {escape(name)}</h2>{_cards(scores)}"
-        f"{score_tables(scores)}{box}</section>"
+        f"<section><h2>Scores on {escape(name)}</h2>{_cards(scores)}{_about_intervals(scores)}"
+        f"{score_tables(scores)}{score_details(scores)}{box}</section>"
     )
 
 
@@ -141,25 +133,27 @@ def _cards(scores: Scores) -> str:
         if value is not None:
             cards.append(
                 f'<li><div class="name">{name}</div><div class="value">{value:.1f}</div>'
+                f"{interval_text(scores[task], metric)}"
                 f'<div class="gauge" style="--value:{value:.1f}"></div></li>'
             )
     return f'<ul class="cards">{"".join(cards)}</ul>'
 
 
+def _about_intervals(scores: Scores) -> str:
+    if "resamples" not in scores:
+        return ""
+    return (
+        '<p class="meaning">In brackets: 95 % intervals over the images, from'
+        f" {scores['resamples']} resamples of them. Another training would change the scores too;"
+        " that is not in the intervals.</p>"
+    )
+
+
 def _curves(figures: Sequence[Curve]) -> str:
     if not figures:
         return ""
-    parts = []
-    for figure in figures:
-        entries = "".join(
-            f'<li class="line-{i}"><i></i><span>{escape(name)}</span> <small>{value}</small></li>'
-            for i, (name, value) in enumerate(figure.legend)
-        )
-        parts.append(
-            f"<figure><figcaption><b>{figure.title}</b></figcaption>{figure.svg}"
-            f'<ul class="legend">{entries}</ul></figure>'
-        )
-    return f'<section><h2>Training</h2><div class="plots">{"".join(parts)}</div></section>'
+    parts = "".join(plot(figure) for figure in figures)
+    return f'<section><h2>Training</h2><div class="plots">{parts}</div></section>'
 
 
 def _pictures(dataset: str, examples: Sequence[Example]) -> str:

@@ -1,4 +1,4 @@
-"""Curves over the iterations of a training run, as inline SVG in the page's own colours.
+"""Curves, such as those over the iterations of a training run, as inline SVG.
 
 Written by hand rather than by matplotlib: an SVG in a page takes its fonts and its light or dark
 colours from the style sheet, which matplotlib's fixed attributes do not allow.
@@ -18,7 +18,7 @@ Series = dict[str, np.ndarray]  # name -> (P, 2) iteration and value, iterations
 
 _WIDTH, _HEIGHT = 400, 250  # of the drawing, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 10, 40  # margins of the plotting area
-_MOST_LINES, _MOST_POINTS = 8, 300
+MOST_LINES, _MOST_POINTS = 8, 300
 _SCORES = tuple(f"{task}/{metric}" for task, metric, _ in FIRST_SCORES)
 
 
@@ -43,10 +43,22 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> list[Curve]:
     rate = {k: v for k, v in series.items() if k == "lr"}
     figures = [("Loss", losses, ".3g"), ("Scores", scores, ".1f"), ("Learning rate", rate, ".2g")]
     return [
-        _figure(title, lines, style)
+        figure(title, *_training_lines(lines, style), "iteration")
         for title, lines, style in figures
         if any(len(points) > 1 for points in lines.values())
     ]
+
+
+def plot(curve: Curve) -> str:
+    """A figure as HTML, with its legend."""
+    entries = "".join(
+        f'<li class="line-{i}"><i></i><span>{escape(name)}</span> <small>{value}</small></li>'
+        for i, (name, value) in enumerate(curve.legend)
+    )
+    return (
+        f"<figure><figcaption><b>{curve.title}</b></figcaption>{curve.svg}"
+        f'<ul class="legend">{entries}</ul></figure>'
+    )
 
 
 def read_series(metrics: Sequence[Mapping[str, Any]]) -> Series:
@@ -70,10 +82,16 @@ def ticks(highest: float, count: int = 5) -> list[float]:
     return [step * i for i in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
-def _figure(title: str, lines: Series, style: str) -> Curve:
-    """Draws one set of lines; what matters most comes first and lies on top."""
-    names = sorted(lines, key=lambda n: (_importance(n), -lines[n][-1, 1]))[:_MOST_LINES]
-    shown = {name: _thinned(lines[name]) for name in names}
+def figure(title: str, lines: Series, values: Sequence[str], x_label: str) -> Curve:
+    """Draws lines; the first lies on top.
+
+    Args:
+        title: of the figure.
+        lines: at most `MOST_LINES`.
+        values: what the legend says beside each name.
+        x_label: what the x axis is.
+    """
+    shown = {name: _thinned(points) for name, points in lines.items()}
     y_ticks = ticks(max(float(points[:, 1].max()) for points in shown.values()))
     x_ticks = ticks(max(float(points[-1, 0]) for points in shown.values()))
     x_end = max(points[-1, 0] for points in shown.values()) or 1.0
@@ -83,17 +101,23 @@ def _figure(title: str, lines: Series, style: str) -> Curve:
         y = _HEIGHT - _BOTTOM - points[:, 1] / y_ticks[-1] * (_HEIGHT - _TOP - _BOTTOM)
         return np.stack([x, y], axis=1)
 
-    parts = [_axes(place, [x for x in x_ticks if x <= x_end], y_ticks)]
-    parts += [_line(i, place(shown[name])) for i, name in reversed(list(enumerate(names)))]
-    label = f"{escape(title)} over iterations"
+    parts = [_axes(place, [x for x in x_ticks if x <= x_end], y_ticks, escape(x_label))]
+    parts += [_line(i, place(shown[name])) for i, name in reversed(list(enumerate(shown)))]
+    label = f"{escape(title)} over {escape(x_label)}"
     svg = (
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )
-    return Curve(title, svg, [(name, format(lines[name][-1, 1], style)) for name in names])
+    return Curve(title, svg, list(zip(shown, values)))
 
 
-def _axes(place: Any, x_ticks: list[float], y_ticks: list[float]) -> str:
+def _training_lines(lines: Series, style: str) -> tuple[Series, list[str]]:
+    """What matters most comes first; with the last value of each line."""
+    names = sorted(lines, key=lambda n: (_importance(n), -lines[n][-1, 1]))[:MOST_LINES]
+    return {n: lines[n] for n in names}, [format(lines[n][-1, 1], style) for n in names]
+
+
+def _axes(place: Any, x_ticks: list[float], y_ticks: list[float], x_label: str) -> str:
     parts = []
     for value in y_ticks:
         y = place(np.array([[0, value]]))[0, 1]
@@ -103,7 +127,7 @@ def _axes(place: Any, x_ticks: list[float], y_ticks: list[float]) -> str:
         x = place(np.array([[value, 0]]))[0, 0]
         parts.append(f'<text class="x" x="{x:.1f}" y="{_HEIGHT - 20}">{_short(value)}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="x" x="{middle:.0f}" y="{_HEIGHT - 4}">iteration</text>')
+    parts.append(f'<text class="x" x="{middle:.0f}" y="{_HEIGHT - 4}">{x_label}</text>')
     return "".join(parts)
 
 

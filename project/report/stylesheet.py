@@ -1,5 +1,7 @@
 """The look of the report: one style sheet, light and dark, wide, narrow and on paper."""
 
+from html import escape
+
 _LIGHT = """
   --paper: #faf9f6; --card: #ffffff; --ink: #1c2024; --muted: #676f76; --rule: #e5e2db;
   --accent: #0b6e69; --bar: #7fbfb2; --track: #efede7; --code: #f3f1ec;
@@ -69,6 +71,17 @@ td.bar { --length: 3.2rem; min-width: 7.9rem; background:
   linear-gradient(90deg, var(--bar) calc(var(--value) * 1%), var(--track) 0)
   no-repeat .9rem 50% / var(--length) 6px; }
 td.none { color: var(--muted); }
+small.interval { display: block; color: var(--muted); font-size: .78rem; line-height: 1.3; }
+.matrix { border-collapse: separate; border-spacing: 1px; font-size: .84rem; }
+.matrix td { min-width: 2.6rem; padding: .3rem .35rem; text-align: center; border: 0;
+  background: color-mix(in srgb, var(--cell) calc(var(--share) * 1%), var(--track)); }
+.matrix td.right { --cell: var(--series-3); } .matrix td.wrong { --cell: var(--series-2); }
+.matrix td.nothing { color: transparent; }
+.matrix thead th { min-width: 0; border: 0; text-align: center; font-size: .78rem; }
+.matrix tbody th { min-width: 0; border: 0; padding-right: .8rem; }
+.matrix.dense { font-size: 0; } .matrix.dense td { min-width: 9px; height: 9px; padding: 0; }
+.matrix.dense th { font-size: .62rem; padding: 0 .5rem 0 0; line-height: 1; }
+.matrix.dense thead { display: none; }
 abbr { text-decoration: underline dotted; text-underline-offset: .2em; cursor: help; }
 td.none abbr { text-decoration-color: var(--rule); }
 
@@ -83,6 +96,9 @@ figure { margin: 0; }
   padding: 1rem 1.1rem; box-shadow: var(--shadow); break-inside: avoid; }
 figcaption { font-size: .88rem; }
 .plots figcaption b { font-weight: 600; }
+svg.interval { display: block; width: 260px; height: 18px; }
+svg.interval .grid { stroke: var(--muted); } svg.interval g path { stroke: currentColor;
+  stroke-width: 2.5px; } svg.interval g circle { fill: currentColor; }
 svg.plot { display: block; width: 100%; height: auto; margin: .5rem 0; font-size: 13px; }
 svg.plot text { fill: var(--muted); }
 svg.plot text.x { text-anchor: middle; } svg.plot text.y { text-anchor: end; }
@@ -159,3 +175,20 @@ footer { margin-top: 4rem; color: var(--muted); font-size: .84rem; }
 }
 """
 STYLE = _THEMES + _RULES
+
+
+def page(title: str, body: str, footer: str = "") -> str:
+    """A whole page, which needs nothing from outside.
+
+    Args:
+        title: plain text.
+        body: HTML.
+        footer: plain text.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><main>{body}<footer>{escape(footer)} Written by MaskUNet.</footer></main></body>"
+        "</html>\n"
+    )

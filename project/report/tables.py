@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from project.evaluation.results import HEADLINES
+from project.evaluation.results import DETAILS, HEADLINES
 
 Scores = Mapping[str, Any]  # of one data set: task -> {metric: value, "per_class": ...}
 
@@ -61,7 +61,12 @@ GROUPS = (
     ),
     Group(
         "Instances",
-        (("Masks", "segm", ""), ("Boxes", "bbox", "")),
+        (
+            ("Masks", "segm", ""),
+            ("Boxes", "bbox", ""),
+            ("Mask boundaries", "boundary", ""),
+            ("Regions of the label map", "segm_from_sem_seg", ""),
+        ),
         HEADLINES["segm"],
         ("AP", "AP50", "AP75"),
         "AP is the average precision over overlaps (IoU) of 0.50 to 0.95, AP50 and AP75 at one"
@@ -70,12 +75,16 @@ GROUPS = (
     ),
     Group(
         "Semantics",
-        (("All classes", "sem_seg", ""),),
+        (
+            ("All classes", "sem_seg", ""),
+            ("Pasted instances", "sem_seg_from_instances", ""),
+        ),
         HEADLINES["sem_seg"],
-        ("IoU", "Dice", "ACC"),
+        ("IoU", "Dice", "ACC", "BIoU"),
         "Of true and predicted pixels of a class, IoU is the overlap by the union, Dice twice the"
-        " overlap by the sum, ACC the share of the true ones found; m: mean over classes, fw:"
-        " weighted by true pixels, p: over all pixels.",
+        " overlap by the sum, ACC the share of the true ones found, BIoU the IoU of their"
+        " boundaries; m: mean over classes, fw: weighted by true pixels, p: over all pixels."
+        " VRand says how well segments are parted and joined; of the error ARE, less is better.",
     ),
 )
 
@@ -87,12 +96,20 @@ def score_tables(scores: Scores) -> str:
     return "".join(_group(group, scores) for group in GROUPS if set(group.tasks()) & set(scores))
 
 
-def value_cell(value: float | None, reason: str = "", bar: bool = False) -> str:
-    """One table cell; the bar behind it is as long as the value."""
+def interval_text(scores: Mapping[str, Any], metric: str) -> str:
+    """The 95 % interval of a task's metric, in brackets; "" where there is none."""
+    interval = (scores.get("intervals") or {}).get(metric)
+    if interval is None:
+        return ""
+    return f'<small class="interval">({interval[0]:.1f} to {interval[1]:.1f})</small>'
+
+
+def value_cell(value: float | None, reason: str = "", bar: bool = False, between: str = "") -> str:
+    """One table cell; the bar behind it is as long as the value, `between` stands below."""
     if value is None:
         return f'<td class="none"><abbr title="{escape(reason)}">n/a</abbr></td>'
     kind = f' class="bar" style="--value:{value:.1f}"' if bar else ""
-    return f"<td{kind}>{value:.1f}</td>"
+    return f"<td{kind}>{value:.1f}{between}</td>"
 
 
 def reason_for(task: str, what: str, notes: Sequence[str]) -> str:
@@ -115,46 +132,53 @@ def _summary(group: Group, scores: Scores, notes: Sequence[str]) -> str:
     """One line a row of the group; a task that could not be scored has n/a in all columns."""
     rows = [row for row in group.rows if row[1] in scores]
     used = {column + end for column in group.columns for _, _, end in rows}
-    more = (k for _, task, _ in rows for k in scores[task] or {} if k not in (*used, "per_class"))
-    columns = [*group.columns, *dict.fromkeys(more)]
+    known = [name for _, task, _ in rows for name in scores[task] or {} if name not in DETAILS]
+    more = dict.fromkeys(name for name in known if name not in used)
+    ends = {end for _, _, end in rows}
+    columns = [c for c in group.columns if not known or any(c + end in known for end in ends)]
+    columns += more
     body = []
     for label, task, end in rows:
         cells = [_score_cell(scores, task, column + end, notes) for column in columns]
         body.append(f"<tr><th>{label}</th>{''.join(cells)}</tr>")
-    return _table(["", *columns], body)
+    return table(["", *columns], body)
 
 
 def _score_cell(scores: Scores, task: str, metric: str, notes: Sequence[str]) -> str:
     known = scores[task]
     if known is None:
         return value_cell(None, reason_for(task, "", notes))
-    return value_cell(known[metric], reason_for(task, metric, notes)) if metric in known else _EMPTY
+    if metric not in known:
+        return _EMPTY
+    between = interval_text(known, metric)
+    return value_cell(known[metric], reason_for(task, metric, notes), between=between)
 
 
 def _classes(group: Group, scores: Scores, notes: Sequence[str]) -> str:
     """One line a class, the tasks of the group side by side."""
     labels = {task: label for label, task, _ in reversed(group.rows)}
-    tables = {t: table for t in group.tasks() if (table := (scores.get(t) or {}).get("per_class"))}
+    tables = {t: of for t in group.tasks() if (of := (scores.get(t) or {}).get("per_class"))}
     columns = [
         (task, column)
-        for task, table in tables.items()
-        for column in _columns(table, group.class_columns)
+        for task, of_classes in tables.items()
+        for column in _columns(of_classes, group.class_columns)
     ]
     heads = [f"{labels[task]} {column}" if len(tables) > 1 else column for task, column in columns]
     body = []
-    for name in dict.fromkeys(name for table in tables.values() for name in table):
+    for name in dict.fromkeys(name for of_classes in tables.values() for name in of_classes):
         values = [(task, tables[task].get(name, {}).get(column)) for task, column in columns]
         cells = [value_cell(v, reason_for(task, name, notes), bar=True) for task, v in values]
         body.append(f"<tr><th>{escape(str(name))}</th>{''.join(cells)}</tr>")
-    return _table(["class", *heads], body) if body else ""
+    return table(["class", *heads], body) if body else ""
 
 
-def _columns(table: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> list[str]:
-    found = dict.fromkeys(column for values in table.values() for column in values)
+def _columns(per_class: Mapping[str, Mapping[str, Any]], known: Sequence[str]) -> list[str]:
+    found = dict.fromkeys(column for values in per_class.values() for column in values)
     return [c for c in known if c in found] + [c for c in found if c not in known]
 
 
-def _table(heads: Sequence[str], body: Sequence[str]) -> str:
+def table(heads: Sequence[str], body: Sequence[str]) -> str:
+    """A table of plain heads and rows that are HTML already."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'

@@ -5,64 +5,15 @@ import copy
 import io
 from typing import Any
 
-import numpy as np
-import pycocotools.mask as mask_util
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from coco_cases import SIDE, random_set, with_areas
 from project.errors import ConfigError
 from project.evaluation.coco_backend import BACKENDS, evaluate_coco
 
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
-SIDE = 160
-
-
-def random_set(seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Ellipses of three classes with crowds; detections that are near, double or wrong."""
-    rng = np.random.default_rng(seed)
-    truth, found = [], []
-    for image_id in range(1, 9):
-        for _ in range(rng.integers(0, 30)):
-            centre, radii = rng.uniform(30, 130, 2), 2 ** rng.uniform(2, 6.5, 2)
-            ellipse = np.concatenate([centre, radii])
-            category = int(rng.integers(0, 3))
-            truth.append(_entry(image_id, category, ellipse) | {"iscrowd": int(rng.random() < 0.1)})
-            for _ in range(rng.integers(0, 4)):
-                near = ellipse + rng.normal(0, 0.12, 4) * radii.mean()
-                other = int(rng.integers(0, 3)) if rng.random() < 0.2 else category
-                # Few different scores, so that many are equal.
-                score = round(float(rng.random()), 1)
-                found.append(_entry(image_id, other, near) | {"score": score})
-        found.append(_entry(image_id, 0, rng.uniform(20, 60, 4)) | {"score": 0.5})
-    content = {
-        "images": [{"id": i, "height": SIDE, "width": SIDE} for i in range(1, 9)],
-        "categories": [{"id": i, "name": name} for i, name in enumerate("abc")],
-        "annotations": [{**a, "id": i} for i, a in enumerate(truth, start=1)],
-    }
-    return content, found
-
-
-def _entry(image_id: int, category: int, ellipse: np.ndarray) -> dict[str, Any]:
-    x, y, width, height = ellipse
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    mask = ((columns - x) / max(width, 2)) ** 2 + ((rows - y) / max(height, 2)) ** 2 <= 1
-    rle = mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "image_id": image_id,
-        "category_id": category,
-        "bbox": mask_util.toBbox(rle).tolist(),
-        "segmentation": rle,
-    }
-
-
-def with_areas(entries: list[dict[str, Any]], iou_type: str) -> list[dict[str, Any]]:
-    return [
-        {**e, "area": e["bbox"][2] * e["bbox"][3]}
-        if iou_type == "bbox"
-        else {**e, "area": float(mask_util.area(e["segmentation"]))}
-        for e in entries
-    ]
 
 
 def own_summary(truth: dict[str, Any], found: list[dict[str, Any]], iou_type: str) -> list[float]:

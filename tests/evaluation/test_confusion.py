@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score, recall_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
-from project.evaluation.confusion import confusion_matrix, semantic_scores
+from project.evaluation.confusion import confusion_matrix, semantic_scores, statistics
 
 NAMES = ("sky", "road", "car", "tree")
 
@@ -33,7 +33,7 @@ def test_matrix_is_scikit_learns(maps):
 
 def test_scores_are_scikit_learns(maps):
     truth, prediction = maps
-    scores = semantic_scores(confusion_matrix(truth, prediction, 4), NAMES)
+    scores = semantic_scores(statistics(confusion_matrix(truth, prediction, 4)), NAMES)
     true, predicted = truth[truth != 255], prediction[truth != 255]
     references = {
         "IoU": jaccard_score(true, predicted, average=None),
@@ -55,7 +55,7 @@ def test_scores_are_scikit_learns(maps):
 def test_pixels_without_a_class_miss_and_harm_no_other():
     truth = np.array([[0, 0, 0, 1]], dtype=np.uint8)
     prediction = np.array([[0, 0, 255, 1]], dtype=np.uint8)
-    scores = semantic_scores(confusion_matrix(truth, prediction, 2), ("a", "b"))
+    scores = semantic_scores(statistics(confusion_matrix(truth, prediction, 2)), ("a", "b"))
     # a: TP 2, FN 1, FP 0; b: TP 1.
     assert scores["per_class"]["a"] == pytest.approx({"IoU": 200 / 3, "Dice": 80, "ACC": 200 / 3})
     assert scores["per_class"]["b"] == {"IoU": 100, "Dice": 100, "ACC": 100}
@@ -65,7 +65,9 @@ def test_pixels_without_a_class_miss_and_harm_no_other():
 def test_absent_classes_are_left_out_and_invented_ones_count():
     truth = np.array([[0, 0, 0, 0]], dtype=np.uint8)
     prediction = np.array([[0, 0, 0, 2]], dtype=np.uint8)
-    scores = semantic_scores(confusion_matrix(truth, prediction, 3), ("a", "absent", "invented"))
+    scores = semantic_scores(
+        statistics(confusion_matrix(truth, prediction, 3)), ("a", "absent", "invented")
+    )
     assert scores["per_class"]["absent"] == {"IoU": None, "Dice": None, "ACC": None}
     assert scores["per_class"]["invented"] == {"IoU": 0, "Dice": 0, "ACC": None}
     assert scores["mIoU"] == pytest.approx((75 + 0) / 2)
@@ -74,7 +76,9 @@ def test_absent_classes_are_left_out_and_invented_ones_count():
 
 def test_nothing_to_score_is_none():
     truth = np.full((2, 2), 255, dtype=np.uint8)
-    scores = semantic_scores(confusion_matrix(truth, np.zeros_like(truth), 2), ("a", "b"))
+    scores = semantic_scores(
+        statistics(confusion_matrix(truth, np.zeros_like(truth), 2)), ("a", "b")
+    )
     assert {scores[key] for key in ("mIoU", "fwIoU", "mACC", "pACC", "mDice")} == {None}
 
 

@@ -1,25 +1,11 @@
 """The score of one image, by hand."""
 
-import numpy as np
 import pytest
 
-from project.evaluation.detections import ImageDetections
+from coco_cases import box_detections as detections
+from coco_cases import box_truth as truth
 from project.evaluation.f1 import f1_score
-
-
-def detections(*rows: tuple[float, float, int]) -> ImageDetections:
-    """Boxes of 10 x 10 pixels from (x, score, class)."""
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    boxes = np.zeros((len(table), 4))
-    boxes[:, 0], boxes[:, 2:] = table[:, 0], 10
-    return ImageDetections((50, 50), boxes, table[:, 1], table[:, 2].astype(int), None)
-
-
-def truth(*rows: tuple[float, int, int]) -> list[dict]:
-    """Boxes of 10 x 10 pixels from (x, class, iscrowd)."""
-    return [
-        {"bbox": [x, 0.0, 10.0, 10.0], "category_id": c, "iscrowd": crowd} for x, c, crowd in rows
-    ]
+from project.evaluation.instance_confusion import image_ious
 
 
 @pytest.mark.parametrize(
@@ -41,5 +27,5 @@ def truth(*rows: tuple[float, int, int]) -> list[dict]:
     ],
 )
 def test_hand_values(found, objects, expected):
-    score = f1_score(found, objects, "bbox")
+    score = f1_score(found, objects, image_ious(found, objects, "bbox"))
     assert score == (None if expected is None else pytest.approx(expected))

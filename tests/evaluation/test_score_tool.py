@@ -4,10 +4,12 @@ import json
 import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation_cases import FORMATS, score
-from project.errors import PredictionsError, UserError
+from project.errors import ConfigError, PredictionsError, UserError
+from project.evaluation.results import DETAILS
 from tool_runner import run_process
 
 TASKS = {"coco": ["bbox", "segm"], "label_map": ["sem_seg"], "panoptic": ["panoptic_seg"]}
@@ -16,7 +18,7 @@ TASKS = {"coco": ["bbox", "segm"], "label_map": ["sem_seg"], "panoptic": ["panop
 def numbers(scores: dict[str, Any]) -> list[float]:
     """All that is defined, of classes too."""
     of_classes = [value for of in scores["per_class"].values() for value in of.values()]
-    total = [value for name, value in scores.items() if name != "per_class"]
+    total = [value for name, value in scores.items() if name not in DETAILS]
     return [value for value in total + of_classes if value is not None]
 
 
@@ -78,6 +80,46 @@ def test_label_maps_in_the_data_sets_own_encoding(perfect):
     assert score(spec, own, "--encoding", "dataset")["sem_seg"]["mIoU"] == 100.0
     with pytest.raises(UserError, match="mean nothing"):
         score(spec, spec.parent / "labels" / "train")
+
+
+def test_everything_that_the_input_allows_is_scored(perfect, capsys):
+    spec, paths = perfect("hard")
+    folder = spec.parent
+    words = ["--boundary", "--cross-tasks", "--bootstrap", "50", "--report"]
+    instances = score(spec, paths["coco"], *words, "--confidence", "0.3", "--confusion-iou", "0.6")
+    assert instances["boundary"]["AP"] == 100.0
+    pasted = instances["sem_seg_from_instances"]
+    # In the truth an object lies on another; of equal scores the last is on top.
+    assert 80 < pasted["mIoU"] <= 100 and pasted["BIoU"] <= 100
+    assert instances["segm"]["intervals"]["AP"] == [100.0, 100.0]
+    assert instances["segm"]["confusion"]["iou"] == 0.6
+    assert np.trace(instances["segm"]["confusion"]["matrix"]) == 6
+    assert instances["segm"]["curves"]["classes"]["cat"]["best"]["F1"] == 100.0
+    assert "100.0 (100.0 to 100.0)" in capsys.readouterr().out
+    assert (folder / "out.per_image.npz").is_file() and (folder / "report.html").is_file()
+    semantic = score(spec, paths["label_map"], *words, "--rand-foreground", "cat")
+    # Touching objects of one class are one region.
+    assert 0 < semantic["segm_from_sem_seg"]["AP"] < 100
+    assert semantic["sem_seg"]["VRand"] == 100.0 and semantic["sem_seg"]["ARE"] == 0.0
+    assert semantic["sem_seg"]["intervals"]["BIoU"] == [100.0, 100.0]
+    panoptic = score(spec, paths["panoptic"], *words)
+    assert panoptic["panoptic_seg"]["intervals"]["PQ"] == [100.0, 100.0]
+
+
+def test_what_the_data_set_lacks_is_told(perfect):
+    spec, paths = perfect("polygons")
+    with pytest.raises(ConfigError, match=r"RAND_FOREGROUND is 'dics'.*Did you mean disc"):
+        score(spec, paths["label_map"], "--rand-foreground", "dics")
+    boxes = json.loads(paths["coco"].read_text())
+    for entry in boxes:
+        entry["bbox"] = [1.0, 1.0, 9.0, 9.0]
+        del entry["segmentation"]
+    path = spec.parent / "boxes.json"
+    path.write_text(json.dumps(boxes))
+    found = score(spec, path, "--cross-tasks", "--boundary", "--bootstrap", "0")
+    assert found["sem_seg_from_instances"] is found["boundary"] is None
+    assert "intervals" not in found["bbox"]
+    assert "boundary: the predictions have boxes only, no masks" in found["notes"]
 
 
 def test_own_encoding_needs_label_maps(perfect):
