@@ -21,6 +21,7 @@ from project.data.labels import (
     read_semantic,
     semantic_from_masks,
 )
+from project.data.mask_layers import change_masks
 from project.data.masks import visible_part
 from project.data.pixels import errors_of_annotation, errors_of_sample, read_pixels
 from project.data.records import Annotation, Record
@@ -181,12 +182,10 @@ def _bitmask_instances(
     transforms: T.TransformList,
     shape: tuple[int, int],
 ) -> Instances:
-    stack = np.zeros((len(masks), *shape), dtype=bool)
+    stack = change_masks(masks, transforms.apply_segmentation, shape)
     boxes = np.zeros((len(masks), 4))
-    for index, mask in enumerate(masks):
-        # 1 is the object; padding is `IGNORE_LABEL`.
-        np.equal(transforms.apply_segmentation(mask.view(np.uint8)), 1, out=stack[index])
-        x, y, width, height = cv2.boundingRect(stack[index].view(np.uint8))
+    for index, mask in enumerate(stack):
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
         boxes[index] = x, y, x + width, y + height
     instances, kept = _instances(annotations, boxes, shape)
     instances.gt_masks = BitMasks(torch.from_numpy(stack[kept]))
