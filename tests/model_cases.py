@@ -40,6 +40,8 @@ CASCADE = ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads"]
 CASCADE += ["MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True]
 LIBRARY_HEAD = ["MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead", "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32]
 LIBRARY_HEAD += ["MODEL.SEM_SEG_HEAD.NORM", ""]
+BOTTOM_UP = ["MODEL.META_ARCHITECTURE", "BottomUpPanoptic", "MODEL.BOTTOM_UP.CENTER_SIGMA", 3.0]
+WATERSHED = ["MODEL.META_ARCHITECTURE", "WatershedUNet"]
 
 
 VALID = ["MODEL.UNET.PADDING", "valid", "MODEL.UNET.NORM", "", "MODEL.SEM_SEG_HEAD.NORM", ""]
@@ -99,6 +101,9 @@ CASES: dict[str, list[Any]] = {
     "joint_boxes_only": [*UNET_FPN, "MODEL.MASK_ON", False],
     "joint_library_head": [*RESNET_FPN, *LIBRARY_HEAD],
     "joint_resnet": RESNET_FPN,
+    "joint_bottom_up": [*UNET, *STAGES, *BOTTOM_UP],
+    "joint_bottom_up_resnet": [*RESNET, *RES_STAGES, *BOTTOM_UP],
+    "joint_watershed": [*UNET, *STAGES, *WATERSHED],
     "instances": [*UNET_FPN, *INSTANCES],
     "instances_cascade": [*UNET_FPN, *INSTANCES, *CASCADE],
     "instances_c4": [*C4, *INSTANCES],

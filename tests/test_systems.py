@@ -66,8 +66,6 @@ SYSTEMS: dict[str, tuple[str, list]] = {
             *["MODEL.SEM_SEG_HEAD.IN_FEATURES", ["p2", "p3", "p4", "p5"]],
         ],
     ),
-    "mask_scoring": ("configs/mask_rcnn/mask_scoring_digits.yaml", []),
-    "point_rend": ("configs/mask_rcnn/point_rend_digits.yaml", []),
     "timm": ("configs/timm/mobilenet_digits.yaml", []),
 }
 # What makes a test of seconds of any config.

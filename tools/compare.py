@@ -41,9 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     """Compares, prints a table and writes the file."""
     args = parse_args(argv)
 
-    from project.report.comparison_page import comparison_text, write_comparison
-
     from project.evaluation.comparison import compare_runs
+    from project.report.comparison_page import comparison_text, write_comparison
 
     comparisons = compare_runs(
         args.run_a, args.run_b, dataset=args.dataset, resamples=args.resamples

@@ -19,6 +19,8 @@ class Parts:
 # Every MODEL.META_ARCHITECTURE that can be trained and scored.
 ARCHITECTURES: dict[str, Callable[[CfgNode], Parts]] = {
     "MaskUNet": lambda cfg: Parts(cfg.MODEL.MASK_UNET.INSTANCES, cfg.MODEL.MASK_UNET.SEMANTICS),
+    "BottomUpPanoptic": lambda cfg: Parts(instances=True, semantics=True),
+    "WatershedUNet": lambda cfg: Parts(instances=True, semantics=True),
     "GeneralizedRCNN": lambda cfg: Parts(instances=True, semantics=False),
     "SemanticSegmentor": lambda cfg: Parts(instances=False, semantics=True),
 }

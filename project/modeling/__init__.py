@@ -1,5 +1,6 @@
 """Models; importing this package registers them with Detectron2."""
 
+from project.modeling.bottom_up import BottomUpPanoptic
 from project.modeling.boundary_mask_head import BoundaryMaskHead
 from project.modeling.deeplab_head import DeepLabHead
 from project.modeling.fcn_head import FCNHead
@@ -18,8 +19,10 @@ from project.modeling.timm_backbone import (
 from project.modeling.unet_backbone import UNetEncoder, build_unet_backbone
 from project.modeling.unet_fpn import EncoderFPN, build_unet_fpn_backbone
 from project.modeling.unet_head import UNetHead
+from project.modeling.watershed_unet import WatershedUNet
 
 __all__ = [
+    "BottomUpPanoptic",
     "BoundaryMaskHead",
     "ConvMaskHead",
     "DeepLabHead",
@@ -34,6 +37,7 @@ __all__ = [
     "TimmBackbone",
     "UNetEncoder",
     "UNetHead",
+    "WatershedUNet",
     "build_timm_backbone",
     "build_timm_fpn_backbone",
     "build_unet_backbone",

@@ -6,12 +6,29 @@ things from the instances and stuff from the semantic logits.
 Legend: N instances, K semantic classes of which the first S are stuff, H x W pixels.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from torch import Tensor
+
+Merge = Callable[[Instances, Tensor], tuple[Tensor, list[dict[str, Any]]]]
+
+
+def build_merge(cfg: CfgNode) -> Merge:
+    """The merge with the rules of MODEL.PANOPTIC_FPN.COMBINE."""
+    rules = cfg.MODEL.PANOPTIC_FPN.COMBINE
+    return partial(
+        merge_panoptic,
+        num_stuff=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+        overlap_threshold=rules.OVERLAP_THRESH,
+        stuff_area_limit=rules.STUFF_AREA_LIMIT,
+        score_threshold=rules.INSTANCES_CONFIDENCE_THRESH,
+    )
 
 
 def merge_panoptic(

@@ -150,7 +150,7 @@ def test_any_number_of_classes(things, stuff):
     assert all(s["isthing"] or s["category_id"] < stuff for s in segments)
 
 
-@pytest.mark.parametrize("name", ["joint", "joint_shuffle"])
+@pytest.mark.parametrize("name", ["joint", "joint_shuffle", "joint_bottom_up", "joint_watershed"])
 def test_bfloat16_autocast_trains_and_predicts(name):
     model = build(name)
     with torch.autocast("cpu", torch.bfloat16):
