@@ -22,6 +22,7 @@ def add_project_config(cfg: CfgNode) -> None:
     add_semantic_head_keys(cfg)
     add_timm_keys(cfg)
     add_roi_keys(cfg)
+    _add_hugging_face_keys(cfg)
     _add_solver_keys(cfg)
     _add_evaluation_keys(cfg)
 
@@ -111,6 +112,28 @@ def _add_model_keys(cfg: CfgNode) -> None:
     # classes).
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
     cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
+
+
+def _add_hugging_face_keys(cfg: CfgNode) -> None:
+    # A model of the library transformers (META_ARCHITECTURE "HuggingFaceSegmenter"), see
+    # docs/transformers.md.
+    cfg.MODEL.HUGGING_FACE = node = CfgNode()
+    # Which: "mask2former", "maskformer", "oneformer", "eomt", or for TASK semantic also
+    # "segformer", "upernet", "dpt", "beit" and others. WEIGHTS, if given, decides in its place.
+    node.NAME = "mask2former"
+    # "semantic", "instance" or "panoptic". Models that label pixels alone do the first.
+    node.TASK = "semantic"
+    # Pretrained weights to start from: a local folder with config.json and model.safetensors, or
+    # a name on the hub; "": random ones. Where PIXEL_MEAN and PIXEL_STD are not written, they
+    # follow from its preprocessor_config.json. Weights of our own go into MODEL.WEIGHTS.
+    node.WEIGHTS = ""
+    # What differs from the library's defaults, or from the config of WEIGHTS: {num_queries: 50,
+    # backbone_config: {model_type: swin, depths: [2, 2, 2, 2], ...}}.
+    node.CONFIG = CfgNode(new_allowed=True)
+    # Panoptic: queries whose class probability is not above it are left out, and those that win
+    # less than this share of their mask.
+    node.OBJECT_THRESHOLD = 0.8
+    node.OVERLAP_THRESHOLD = 0.8
 
 
 def _add_solver_keys(cfg: CfgNode) -> None:
@@ -220,6 +243,8 @@ def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = 
     """Refuses unknown keys, and gives values in `values` the type that is meant."""
     for key, value in values.items():
         full = f"{prefix}{key}"
+        if key not in cfg and cfg.is_new_allowed():
+            continue  # its reader knows its keys
         if key not in cfg:
             raise ConfigError(f"{where}: there is no config key {full}.{_nearest_key(full, cfg)}")
         known = cfg[key]
@@ -279,8 +304,14 @@ def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
     for full, value in zip(overrides[0::2], overrides[1::2]):
         node: Any = cfg
         *groups, name = full.split(".")
+        is_open = False  # takes keys that are not there; its reader knows them
         for group in groups:
             node = node.get(group) if isinstance(node, CfgNode) else None
+            is_open |= isinstance(node, CfgNode) and node.is_new_allowed()
+        if is_open and isinstance(node, CfgNode) and name not in node:
+            read = parse_yaml(value)
+            node[name] = CfgNode(read) if isinstance(read, dict) else read
+            continue
         if not isinstance(node, CfgNode) or name not in node:
             within = node if isinstance(node, CfgNode) else cfg
             raise ConfigError(

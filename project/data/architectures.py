@@ -20,6 +20,10 @@ class Parts:
 ARCHITECTURES: dict[str, Callable[[CfgNode], Parts]] = {
     "MaskUNet": lambda cfg: Parts(cfg.MODEL.MASK_UNET.INSTANCES, cfg.MODEL.MASK_UNET.SEMANTICS),
     "GeneralizedRCNN": lambda cfg: Parts(instances=True, semantics=False),
+    "HuggingFaceSegmenter": lambda cfg: Parts(
+        instances=cfg.MODEL.HUGGING_FACE.TASK != "semantic",
+        semantics=cfg.MODEL.HUGGING_FACE.TASK != "instance",
+    ),
     "SemanticSegmentor": lambda cfg: Parts(instances=False, semantics=True),
 }
 _REFUSED = {

@@ -20,6 +20,7 @@ from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
 from project.modeling.loss_list import read_losses
 from project.modeling.roi_heads import check_roi_config
+from project.modeling.hugging_face.library import TASKS
 
 Purpose = Literal["train", "score", "predict"]
 
@@ -29,6 +30,7 @@ _KNOWN: dict[str, Iterable[str]] = {
     "SOLVER.LR_SCHEDULER_NAME": SCHEDULERS,
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": CLIPPERS,
     "SOLVER.AMP.DTYPE": DTYPE_NAMES,
+    "MODEL.HUGGING_FACE.TASK": TASKS,
     "TEST.COCO_BACKEND": BACKENDS,
 }
 # Keys of Detectron2 that nothing here reads -> what to do instead.

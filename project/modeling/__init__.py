@@ -5,6 +5,7 @@ from project.modeling.deeplab_head import DeepLabHead
 from project.modeling.fcn_head import FCNHead
 from project.modeling.mask_heads import ConvMaskHead
 from project.modeling.mask_scoring import MaskScoringHead
+from project.modeling.hugging_face.segmenter import HuggingFaceSegmenter
 from project.modeling.mask_unet import MaskUNet
 from project.modeling.point_rend import PointRendHead
 from project.modeling.sem_seg_loss import SemSegLoss
@@ -26,6 +27,7 @@ __all__ = [
     "EncoderFPN",
     "FCNHead",
     "MaskScoringHead",
+    "HuggingFaceSegmenter",
     "MaskUNet",
     "PointRendHead",
     "SMPHead",

@@ -22,6 +22,7 @@ from project.layers.blocks import check_choice
 from project.modeling.features import select_features
 from project.modeling.panoptic import merge_panoptic
 from project.modeling.roi_heads import build_instance_heads
+from project.modeling.pixels import normalize_image
 
 Merge = Callable[[Instances, Tensor], tuple[Tensor, list[dict[str, Any]]]]
 Inputs = list[dict[str, Any]]
@@ -147,11 +148,9 @@ class MaskUNet(nn.Module):
 
     def _normalize(self, image: Tensor) -> Tensor:
         """(C, h, w) of 0 to 255 -> about mean 0 and deviation 1."""
-        if not self.own_statistics:
-            return (image - self.pixel_mean) / self.pixel_std
-        std, mean = torch.std_mean(image.float(), dim=(1, 2), keepdim=True)
-        # A blank image has no deviation; one grey level is a floor that changes no real image.
-        return (image - mean) / std.clamp(min=1.0)
+        return normalize_image(
+            image, self.pixel_mean, self.pixel_std, own_statistics=self.own_statistics
+        )
 
     def _pad(self, tensors: list[Tensor], value: float) -> ImageList:
         return ImageList.from_tensors(
