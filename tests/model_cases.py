@@ -111,7 +111,12 @@ def hugging_face(name: str, task: str, **config: Any) -> list[Any]:
 MASK2FORMER = {**POINTS, "feature_size": 32, "mask_feature_size": 32, "decoder_layers": 4}
 MASKFORMER = {"backbone_config": HF_RESNET, "fpn_feature_size": 32, "mask_feature_size": 16}
 ONEFORMER = {**POINTS, "backbone_config": SWIN, "conv_dim": 32, "mask_dim": 32, "dropout": 0.0}
-ONEFORMER |= {"hidden_dim": 64, "decoder_layers": 4, "query_dec_layers": 1, "text_encoder_width": 64}
+ONEFORMER |= {
+    "hidden_dim": 64,
+    "decoder_layers": 4,
+    "query_dec_layers": 1,
+    "text_encoder_width": 64,
+}
 ONEFORMER |= {"text_encoder_num_layers": 1, "text_encoder_vocab_size": 40}
 ONEFORMER |= {"text_encoder_context_length": 8, "task_seq_len": 8, "text_encoder_n_ctx": 2}
 EOMT = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_blocks": 2}

@@ -41,7 +41,7 @@ class RecordingCriterion(nn.Module):
         return losses
 
     def _prepare(self, value: Tensor) -> Tensor:
-        """Floats in float32; masks of queries, which have four dimensions, without what is ignored."""
+        """Floats in float32; masks, which have four dimensions, without what is ignored."""
         if not value.is_floating_point():
             return value
         value = value.float()

@@ -154,9 +154,7 @@ def _no_weights(weights: str, error: Exception) -> str:
     )
 
 
-def build_network(
-    config: Any, weights: str, labels: Sequence[str], *, channels: int = 3
-) -> Any:
+def build_network(config: Any, weights: str, labels: Sequence[str], *, channels: int = 3) -> Any:
     """A model of the library, with random or pretrained weights.
 
     Args:
@@ -173,7 +171,8 @@ def build_network(
     is_query = config.model_type in QUERY_MODELS
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in config.id2label.items()}
-    for part in (config, getattr(config, "backbone_config", None)):
+    parts: list[Any] = [config, getattr(config, "backbone_config", None)]
+    for part in parts:
         if hasattr(part, "num_channels"):
             part.num_channels = channels
     if hasattr(config, "use_auxiliary_head"):

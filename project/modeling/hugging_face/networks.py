@@ -95,7 +95,7 @@ class OneFormerNetwork(QueryNetwork):
         if config.is_training and config.text_encoder_width != config.hidden_dim:
             raise ConfigError(
                 f"MODEL.HUGGING_FACE.CONFIG: text_encoder_width is {config.text_encoder_width} and"
-                f" hidden_dim {config.hidden_dim}; queries and texts are compared, so write the same"
+                f" hidden_dim {config.hidden_dim}; queries and texts are compared, so write one"
                 " number for both, or contrastive_weight 0 for no texts"
             )
         self.num_texts = config.num_queries - config.text_encoder_n_ctx
@@ -131,7 +131,7 @@ class OneFormerNetwork(QueryNetwork):
         return inputs
 
     def _texts(self, classes: Tensor) -> Tensor:
-        """(num_texts, L) tokens: a text for each object as far as there is room, then empty ones."""
+        """(num_texts, L) tokens: a text for each object, if there is room, then empty ones."""
         chosen = classes.new_zeros(self.num_texts)
         shown = classes[: self.num_texts] + 1
         chosen[: len(shown)] = shown

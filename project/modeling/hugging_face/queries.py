@@ -1,8 +1,10 @@
-"""From classes and masks of queries to Detectron2's outputs, as Cheng et al. 2022 define them
-(Mask2Former, arXiv:2112.01527).
+"""From classes and masks of queries to Detectron2's outputs.
 
-Q queries, K classes and one for "no object", h x w values of a mask, H x W pixels of a result. Masks
-are enlarged a few at a time, so that memory does not grow with Q times the pixels.
+The rules are those of Mask2Former (Cheng et al. 2022, arXiv:2112.01527) and MaskFormer. The
+library's own functions would shrink every mask to 384 x 384 pixels first.
+
+Q queries, K classes and one for "no object", h x w values of a mask, H x W pixels of a result.
+Masks are enlarged a few at a time, so that memory does not grow with Q times the pixels.
 """
 
 from collections.abc import Iterator
@@ -162,9 +164,7 @@ def find_segments(
     return torch.where(is_inside, table[winner], ids), segments
 
 
-def _compete(
-    scores: Tensor, masks: Tensor, geometry: Geometry
-) -> tuple[Tensor, Tensor, Tensor]:
+def _compete(scores: Tensor, masks: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
     """(H, W) index of the winning query, (H, W) whether its mask is there, (Q,) areas of masks."""
     best = torch.full(geometry.wanted, -1.0, device=masks.device)
     winner = torch.zeros(geometry.wanted, dtype=torch.long, device=masks.device)

@@ -1,7 +1,7 @@
 """From Detectron2's truth to the masks with classes that the library's models learn from.
 
-M masks, H x W pixels of the padded batch, h x w of the image. Semantic classes are [*stuff, *things]
-with S stuff classes; models of instances alone know the things only, from 0.
+M masks, H x W pixels of the padded batch, h x w of the image. Semantic classes are [*stuff,
+*things] with S stuff classes; models of instances alone know the things only, from 0.
 """
 
 from dataclasses import dataclass
