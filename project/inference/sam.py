@@ -77,9 +77,8 @@ class Sam:
         prompts = self._prompts(inputs, size, boxes, points)
         # A box is clear; what one point means is not, and then the best of several masks is taken.
         several = boxes is None
-        for chosen in _chunks(
-            count, min(_MOST_PROMPTS, max(_MOST_PIXELS // (size[0] * size[1]), 1))
-        ):
+        step = max(min(_MOST_PROMPTS, _MOST_PIXELS // (size[0] * size[1])), 1)
+        for chosen in _chunks(count, step):
             output = self.model(
                 image_embeddings=embeddings,
                 multimask_output=several,
