@@ -156,7 +156,7 @@ def scene() -> tuple[torch.Tensor, torch.Tensor]:
     ):
         classes[query, label] = 10.0
         masks[query][area] = 10.0
-    masks[4, 0:2, 4:8] = 12.0  # surer than query 0
+    masks[4, 0:2, 4:8] = 12.0  # surer than query 0, which keeps three quarters
     classes[5] = torch.tensor([0.0, 0.5, 0.0, 0.0])
     masks[5] = 1.0
     return classes, masks
@@ -180,7 +180,8 @@ def test_a_known_scene_at_another_size_without_its_padding():
     assert torch.equal(found.pred_masks[1], expected == 2)
     assert (found.scores > 0.9).all()
 
-    ids, segments = find_segments(classes, masks, geometry, num_stuff=1)
+    rules = {"num_stuff": 1, "overlap_threshold": 0.7}
+    ids, segments = find_segments(classes, masks, geometry, **rules)
     assert [(s["isthing"], s["category_id"]) for s in segments] == [
         (False, 0),
         (True, 0),
@@ -223,8 +224,8 @@ def slow_segments(classes, masks, geometry, num_stuff, score_threshold, overlap_
 @pytest.mark.parametrize("seed", range(4))
 def test_segments_are_those_of_the_published_loop(seed, monkeypatch):
     generator = torch.Generator().manual_seed(seed)
-    classes = 3 * torch.randn(40, 5, generator=generator)
-    masks = F.interpolate(4 * torch.randn(1, 40, 2, 2, generator=generator) - 3, (8, 8))[0]
+    classes = 3 * torch.randn(60, 5, generator=generator)
+    masks = F.interpolate(4 * torch.randn(1, 60, 3, 3, generator=generator) - 4, (8, 8))[0]
     geometry = Geometry((32, 32), (30, 25), (40, 31))
     rules = {"num_stuff": 2, "score_threshold": 0.4, "overlap_threshold": 0.3}
     expected, expected_segments = slow_segments(classes, masks, geometry, **rules)
