@@ -32,7 +32,7 @@ def complete_hugging_face(cfg: CfgNode, *, training: bool) -> None:
             "MODEL.MASK_ON is False, but HuggingFaceSegmenter finds objects by their masks; take"
             " GeneralizedRCNN for boxes alone"
         )
-    if keys.WEIGHTS:
+    if keys.WEIGHTS and not library.is_plain(keys.NAME, keys.CONFIG):
         given, pixels = library.read_folder(keys.WEIGHTS)
         keys.NAME = given.model_type
         keys.CONFIG = _merged(library.plain_config(given), keys.CONFIG)

@@ -272,6 +272,14 @@ def plain_config(config: Any) -> CfgNode:
     return CfgNode(values)
 
 
+def is_plain(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a config is all of `plain_config`, as a run writes it, so that no file is needed."""
+    if name not in [*QUERY_MODELS, *_semantic_models()]:
+        return False
+    known = import_library().AutoConfig.for_model(name).to_dict()
+    return set(known) - _NOT_KEPT <= set(values)
+
+
 # Labels follow from the data; the rest is about files and the library's version.
 _NOT_KEPT = {
     *("id2label", "label2id", "architectures", "transformers_version", "_name_or_path"),
