@@ -1,4 +1,4 @@
-"""Every config key that this project adds, and the safe way to read config files."""
+"""The safe way to read config files; project/keys has the keys."""
 
 import re
 from collections.abc import Iterator
@@ -8,185 +8,11 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from project.errors import ConfigError, nearest
-from project.model_keys import add_roi_keys, add_semantic_head_keys, add_timm_keys
+from project.keys import add_project_config
 from project.safe_yaml import parse_yaml, read_yaml
 
 BASE_KEY = "_BASE_"
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
-
-
-def add_project_config(cfg: CfgNode) -> None:
-    """Adds this project's keys and defaults to a Detectron2 config, in place."""
-    _add_data_keys(cfg)
-    _add_model_keys(cfg)
-    add_semantic_head_keys(cfg)
-    add_timm_keys(cfg)
-    add_roi_keys(cfg)
-    _add_dense_instance_keys(cfg)
-    _add_solver_keys(cfg)
-    _add_evaluation_keys(cfg)
-
-
-def _add_data_keys(cfg: CfgNode) -> None:
-    # Specification files (datasets/*.yaml) to register; `--dataset D.yaml` sets this.
-    cfg.DATASETS.SPECS = ()
-    # The check of the data at the start of a training: "full" decodes every file, "quick" a few of
-    # each split, "auto" all where that takes about five seconds at most.
-    cfg.DATASETS.CHECK = "auto"
-    # Channels of the images: 1 (grey), 3 (in the order of FORMAT) or those of your TIFF and NumPy
-    # files, in the files' order. MODEL.PIXEL_MEAN and PIXEL_STD have one number for each.
-    cfg.INPUT.CHANNELS = 3
-    # 8: of 16-bit images the upper eight bits are fed. 16: all of them, 65535 as 255.0.
-    cfg.INPUT.BITS = 8
-    # How object masks are held: "polygon", "bitmask", or "auto": polygon where all are polygons.
-    cfg.INPUT.MASK_FORMAT = "auto"
-    # Largest change of brightness, contrast and saturation in training; 0.2 draws 0.8 to 1.2.
-    cfg.INPUT.COLOR_JITTER = 0.0
-    # Large-scale jitter (Ghiasi et al. 2021): resize by a random factor of SIZE, then crop or pad
-    # to SIZE x SIZE. Takes the place of MIN_SIZE_TRAIN and CROP.
-    cfg.INPUT.LSJ = CfgNode({"ENABLED": False, "SIZE": 1024, "MIN_SCALE": 0.1, "MAX_SCALE": 2.0})
-    # Random changes in training, in their order: [{name: flip, prob: 0.5}, {name: blur}, ...], see
-    # docs/augmentations.md. Takes the place of all other keys of INPUT that change training
-    # images, wherever they are set; the log names those.
-    cfg.INPUT.AUGMENTATIONS = []
-    # Images without objects for each image with objects in training, a random choice (by SEED) of
-    # those there are; 0: none. Negative: FILTER_EMPTY_ANNOTATIONS says whether all or none.
-    cfg.DATALOADER.EMPTY_RATIO = -1.0
-
-
-def _add_model_keys(cfg: CfgNode) -> None:
-    # "auto": the GPU where there is one, otherwise the CPU.
-    cfg.MODEL.DEVICE = "auto"
-    # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores.
-    cfg.MODEL.CHANNELS_LAST = False
-    # How an image is normalised before the backbone: "fixed" by PIXEL_MEAN and PIXEL_STD, or
-    # "image" by its own mean and deviation of each channel, against changes of light and colour.
-    cfg.MODEL.PIXEL_NORMALIZATION = "fixed"
-    # 0: counted from the data set. Another number must agree with the data set.
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 0
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
-
-    # Parts of META_ARCHITECTURE "MaskUNet"; with both, panoptic segments are merged from them.
-    cfg.MODEL.MASK_UNET = CfgNode({"INSTANCES": True, "SEMANTICS": True})
-    # Instances with masks; False: with boxes alone, and then nothing is merged.
-    cfg.MODEL.MASK_ON = True
-    # Stuff of fewer pixels becomes void in the merge. 4096 suits images of COCO's size.
-    cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 0
-
-    # The U-Net encoder (BACKBONE.NAME "build_unet_backbone" or "build_unet_fpn_backbone").
-    cfg.MODEL.UNET = CfgNode()
-    # Channels of stage1, stage2, ...; each stage halves the size of the one before.
-    cfg.MODEL.UNET.WIDTHS = [64, 128, 256, 512, 1024]
-    # Stride of stage1: 1 as published (Ronneberger et al. 2015), 2 for speed on large images.
-    cfg.MODEL.UNET.STEM_STRIDE = 1
-    # "double_conv" as published, or "residual" (He et al. 2016: basic blocks on a stem of one
-    # convolution).
-    cfg.MODEL.UNET.BLOCK = "double_conv"
-    # Blocks of each stage; empty: one each, as published.
-    cfg.MODEL.UNET.NUM_BLOCKS = []
-    # Between stages: "max_pool" or "strided_conv".
-    cfg.MODEL.UNET.DOWNSAMPLE = "max_pool"
-    # Normalisation: any name that Detectron2's get_norm takes; "" for none.
-    cfg.MODEL.UNET.NORM = "BN"
-    # Stages that feed the FPN of "build_unet_fpn_backbone"; its channels are FPN.OUT_CHANNELS.
-    cfg.MODEL.UNET.FPN_IN_FEATURES = ["stage3", "stage4", "stage5"]
-
-    # The U-Net head (SEM_SEG_HEAD.NAME "UNetHead") on SEM_SEG_HEAD.IN_FEATURES, in any order.
-    # Decoder channels a level, finest first, none for the coarsest feature, where the decoder
-    # starts; empty: those of the features.
-    cfg.MODEL.SEM_SEG_HEAD.WIDTHS = []
-    # How an encoder feature joins the decoder: "concat", "add" or "none".
-    cfg.MODEL.SEM_SEG_HEAD.SKIP = "concat"
-    # From one level to the next: "transposed", "bilinear", "bilinear_conv" or "pixel_shuffle".
-    cfg.MODEL.SEM_SEG_HEAD.UPSAMPLE = "transposed"
-    # From the finest feature to the image's size: "bilinear" or "pixel_shuffle".
-    cfg.MODEL.SEM_SEG_HEAD.FINAL_UPSAMPLE = "bilinear"
-    # Convolutions a decoder level.
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CONVS = 2
-    # Losses that are summed, each times its weight (1 unless it says so): cross_entropy, focal,
-    # ohem, dice, tversky, lovasz and boundary, e.g. [{name: focal, gamma: 2.0}, {name: dice,
-    # weight: 0.5}]; see docs/training.md. LOSS_WEIGHT scales the sum.
-    cfg.MODEL.SEM_SEG_HEAD.LOSSES = [{"name": "cross_entropy"}, {"name": "dice"}]
-    # Class weights of cross_entropy, focal and ohem: "none", "inverse_frequency" (counted from the
-    # training data once, then kept in CLASS_WEIGHTS) or "given" (CLASS_WEIGHTS in the order of the
-    # classes).
-    cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTING = "none"
-    cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS = []
-
-
-def _add_dense_instance_keys(cfg: CfgNode) -> None:
-    # META_ARCHITECTURE "BottomUpPanoptic" (docs/bottom_up.md); lengths are in pixels of what the
-    # network is fed, the defaults are those of Panoptic-DeepLab on Cityscapes.
-    cfg.MODEL.BOTTOM_UP = CfgNode()
-    # Deviation of the Gaussian on an object's centre: less where objects are small.
-    cfg.MODEL.BOTTOM_UP.CENTER_SIGMA = 8.0
-    # Lower peaks of the heatmap, 0 to 1, are no objects; at most TEST.DETECTIONS_PER_IMAGE are.
-    cfg.MODEL.BOTTOM_UP.CENTER_THRESHOLD = 0.1
-    # Side of the window in which only the highest peak is a centre; odd.
-    cfg.MODEL.BOTTOM_UP.NMS_KERNEL = 7
-    # Factors of the losses: squared error of the heatmap, and distance of the offsets in pixels.
-    cfg.MODEL.BOTTOM_UP.CENTER_LOSS_WEIGHT = 200.0
-    cfg.MODEL.BOTTOM_UP.OFFSET_LOSS_WEIGHT = 0.01
-
-    # META_ARCHITECTURE "WatershedUNet" (docs/bottom_up.md); lengths as above.
-    cfg.MODEL.WATERSHED = CfgNode()
-    # Pixels that have two objects within this distance are taught as border between them.
-    cfg.MODEL.WATERSHED.BORDER_WIDTH = 2
-    # A seed is where depth * (1 - border) is above this, 0 to 1: more cuts more.
-    cfg.MODEL.WATERSHED.SEED_THRESHOLD = 0.5
-    # Pixels whose things are together likelier than this belong to objects.
-    cfg.MODEL.WATERSHED.FOREGROUND_THRESHOLD = 0.5
-    # Deviation of a Gaussian on what seeds are looked for in, against two seeds in one object.
-    cfg.MODEL.WATERSHED.SMOOTHING = 1.0
-    # Objects of fewer pixels are dropped.
-    cfg.MODEL.WATERSHED.MIN_AREA = 1
-    # Factors of the losses of depth and border.
-    cfg.MODEL.WATERSHED.DEPTH_LOSS_WEIGHT = 1.0
-    cfg.MODEL.WATERSHED.BORDER_LOSS_WEIGHT = 1.0
-
-
-def _add_solver_keys(cfg: CfgNode) -> None:
-    # "SGD" or "AdamW". MOMENTUM and NESTEROV are SGD's.
-    cfg.SOLVER.OPTIMIZER = "SGD"
-    # SOLVER.LR_SCHEDULER_NAME also takes "WarmupPolyLR": (1 - progress) ** POLY_POWER, down to
-    # BASE_LR_END.
-    cfg.SOLVER.POLY_POWER = 0.9
-    # "WarmupCosineLR" and "WarmupPolyLR" hold BASE_LR until this share of MAX_ITER.
-    cfg.SOLVER.DECAY_START = 0.0
-    # Number format of mixed precision (SOLVER.AMP.ENABLED): "bf16", "fp16" (GPU only) or
-    # "auto": fp16 on a GPU, bf16 on a CPU that is quick with it, none on any other CPU.
-    cfg.SOLVER.AMP.DTYPE = "auto"
-    # Averaged weights: scored and saved in place of the last ones. DECAY 0 is the plain mean since
-    # START (share of MAX_ITER); otherwise average = DECAY * average + (1 - DECAY) * weights.
-    cfg.SOLVER.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999, "START": 0.0})
-    # Iterations between two lines of progress.
-    cfg.SOLVER.LOG_PERIOD = 20
-
-
-def _add_evaluation_keys(cfg: CfgNode) -> None:
-    # Who computes COCO's numbers: "faster-coco-eval" or "pycocotools"; they agree to 1e-9.
-    cfg.TEST.COCO_BACKEND = "faster-coco-eval"
-    # Detections an image that are scored; COCO's own numbers are defined with 100.
-    cfg.TEST.COCO_MAX_DETECTIONS = 100
-    # The score whose best checkpoint is kept as model_best.pth, as "task/metric" in results.json,
-    # e.g. "segm/AP". "auto": the first there of panoptic_seg/PQ, segm/AP, sem_seg/mIoU, bbox/AP.
-    cfg.TEST.BEST_METRIC = "auto"
-    # Scores the masks' boundaries too (Boundary IoU, Cheng et al. 2021), as task "boundary".
-    cfg.TEST.BOUNDARY = False
-    # Scores instances pasted into a label map as "sem_seg_from_instances", and the regions of a
-    # label map as instances, "segm_from_sem_seg": Mask R-CNN and U-Net in one table.
-    cfg.TEST.CROSS_TASKS = False
-    # Confusion matrix of instances: a pair fits from this IoU on, a detection counts from this
-    # score on. From that score on instances are also pasted into label maps.
-    cfg.TEST.CONFUSION_IOU = 0.5
-    cfg.TEST.CONFIDENCE = 0.5
-    # The class of label maps whose connected regions are segments, e.g. the inside of cells that
-    # membranes part: adds the Rand scores VRand and ARE to "sem_seg". "": none.
-    cfg.TEST.RAND_FOREGROUND = ""
-    # Resamples of the images for the 95 % intervals of the final scores; 0: no intervals.
-    cfg.TEST.BOOTSTRAP = 1000
-    # Images in the report for each of worst, median and best; 0: no pictures.
-    cfg.TEST.REPORT_IMAGES = 3
 
 
 def get_project_config() -> CfgNode:
@@ -252,6 +78,8 @@ def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = 
     """Refuses unknown keys, and gives values in `values` the type that is meant."""
     for key, value in values.items():
         full = f"{prefix}{key}"
+        if key not in cfg and cfg.is_new_allowed():
+            continue  # its reader knows its keys
         if key not in cfg:
             raise ConfigError(f"{where}: there is no config key {full}.{_nearest_key(full, cfg)}")
         known = cfg[key]
@@ -311,8 +139,14 @@ def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
     for full, value in zip(overrides[0::2], overrides[1::2]):
         node: Any = cfg
         *groups, name = full.split(".")
+        is_open = False  # takes keys that are not there; its reader knows them
         for group in groups:
             node = node.get(group) if isinstance(node, CfgNode) else None
+            is_open |= isinstance(node, CfgNode) and node.is_new_allowed()
+        if is_open and isinstance(node, CfgNode) and name not in node:
+            read = parse_yaml(value)
+            node[name] = CfgNode(read) if isinstance(read, dict) else read
+            continue
         if not isinstance(node, CfgNode) or name not in node:
             within = node if isinstance(node, CfgNode) else cfg
             raise ConfigError(

@@ -91,6 +91,40 @@ SWIN_FPN[-1] += [{"depths": [1, 2, 1, 1]}]
 SWIN_FPN += ["MODEL.FPN.IN_FEATURES", ["stage2", "stage3", "stage4"]]
 SWIN_FPN += ["MODEL.RPN.IN_FEATURES", ["p2", "p3", "p4", "p5"]]
 SWIN_FPN += ["MODEL.ROI_HEADS.IN_FEATURES", ["p2", "p3", "p4"]]
+SWIN = {"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]}
+SWIN |= {"window_size": 4, "out_features": ["stage1", "stage2", "stage3", "stage4"]}
+HF_RESNET = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 12, 16]}
+HF_RESNET |= {"depths": [1, 1, 1, 1], "layer_type": "basic"}
+HF_RESNET |= {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
+POINTS = {"train_num_points": 128, "num_queries": 6, "hidden_dim": 32, "dim_feedforward": 16}
+POINTS |= {"encoder_feedforward_dim": 16, "encoder_layers": 1, "num_attention_heads": 2}
+DETR = {"model_type": "detr", "d_model": 16, "num_queries": 6, "decoder_layers": 2, "dropout": 0.0}
+DETR |= {"encoder_layers": 1, "decoder_ffn_dim": 16, "encoder_ffn_dim": 16}
+DETR |= {"decoder_attention_heads": 2, "encoder_attention_heads": 2}
+
+
+def hugging_face(name: str, task: str, **config: Any) -> list[Any]:
+    """A model of the library transformers with random weights."""
+    pairs = ["MODEL.META_ARCHITECTURE", "HuggingFaceSegmenter", "MODEL.HUGGING_FACE.NAME", name]
+    pairs += ["MODEL.HUGGING_FACE.TASK", task, "MODEL.HUGGING_FACE.OBJECT_THRESHOLD", 0.1]
+    return [*pairs, "MODEL.HUGGING_FACE.CONFIG", config]
+
+
+MASK2FORMER = {**POINTS, "feature_size": 32, "mask_feature_size": 32, "decoder_layers": 4}
+MASKFORMER = {"backbone_config": HF_RESNET, "fpn_feature_size": 32, "mask_feature_size": 16}
+ONEFORMER = {**POINTS, "backbone_config": SWIN, "conv_dim": 32, "mask_dim": 32, "dropout": 0.0}
+ONEFORMER |= {
+    "hidden_dim": 64,
+    "decoder_layers": 4,
+    "query_dec_layers": 1,
+    "text_encoder_width": 64,
+}
+ONEFORMER |= {"text_encoder_num_layers": 1, "text_encoder_vocab_size": 40}
+ONEFORMER |= {"text_encoder_context_length": 8, "task_seq_len": 8, "text_encoder_n_ctx": 2}
+EOMT = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "num_blocks": 2}
+EOMT |= {"image_size": 64, "patch_size": 8, "num_queries": 6, "train_num_points": 128}
+SEGFORMER = {"hidden_sizes": [8, 8, 12, 16], "depths": [1, 1, 1, 1], "decoder_hidden_size": 16}
+SEGFORMER |= {"num_attention_heads": [1, 1, 2, 2]}
 
 # Name -> KEY VALUE pairs: every architecture, backbone and head of ours, alone and with those of
 # Detectron2 that must work with them.
@@ -138,6 +172,21 @@ CASES: dict[str, list[Any]] = {
         *[*UNET, *SEMANTICS],
         *smp("fpn", ALL, pyramid_channels=16, segmentation_channels=32, dropout=0.0),
     ],
+    "joint_mask2former": hugging_face(
+        "mask2former", "panoptic", backbone_config=SWIN, **MASK2FORMER
+    ),
+    "semantics_mask2former": hugging_face(
+        "mask2former", "semantic", backbone_config=HF_RESNET, **MASK2FORMER
+    ),
+    "instances_maskformer": hugging_face(
+        "maskformer", "instance", decoder_config=DETR, use_auxiliary_loss=True, **MASKFORMER
+    ),
+    "joint_oneformer": hugging_face("oneformer", "panoptic", **ONEFORMER),
+    "semantics_oneformer_no_texts": hugging_face(
+        "oneformer", "semantic", contrastive_weight=0.0, **ONEFORMER
+    ),
+    "instances_eomt": hugging_face("eomt", "instance", **EOMT),
+    "semantics_hf_segformer": hugging_face("segformer", "semantic", **SEGFORMER),
     "library_segmentor": [*UNET, *STAGES, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"],
     # For the head's sake: Detectron2's merge is not ours, so no config may ask for it.
     "library_panoptic": [*UNET_FPN, "MODEL.META_ARCHITECTURE", "PanopticFPN"],

@@ -14,7 +14,7 @@ LEVELS = {
     "errors": 0,
     "cli": 1,
     "safe_yaml": 1,
-    "model_keys": 1,
+    "keys": 1,
     "entries": 1,
     "config": 2,
     "layers": 1,

@@ -171,7 +171,7 @@ def test_every_key_of_ours_has_a_reader():
     read = {
         node.attr
         for path in files
-        if path.name not in ("config.py", "model_keys.py")
+        if "keys" not in path.parts and path.name != "config.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
     }

@@ -21,6 +21,7 @@ def load(path: Path) -> CfgNode:
     cfg = load_config(path)
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.TIMM.PRETRAINED = False  # nothing is fetched
+    cfg.MODEL.HUGGING_FACE.WEIGHTS = ""
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(cfg.MODEL.SEM_SEG_HEAD.CLASS_WEIGHTS) or 3
     return cfg

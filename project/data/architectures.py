@@ -22,6 +22,10 @@ ARCHITECTURES: dict[str, Callable[[CfgNode], Parts]] = {
     "BottomUpPanoptic": lambda cfg: Parts(instances=True, semantics=True),
     "WatershedUNet": lambda cfg: Parts(instances=True, semantics=True),
     "GeneralizedRCNN": lambda cfg: Parts(instances=True, semantics=False),
+    "HuggingFaceSegmenter": lambda cfg: Parts(
+        instances=cfg.MODEL.HUGGING_FACE.TASK != "semantic",
+        semantics=cfg.MODEL.HUGGING_FACE.TASK != "instance",
+    ),
     "SemanticSegmentor": lambda cfg: Parts(instances=False, semantics=True),
 }
 _REFUSED = {

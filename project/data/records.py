@@ -20,6 +20,10 @@ class Annotation(TypedDict, total=False):
             boxes exist.
         iscrowd: 1 for a region of many objects that is neither taught nor counted.
         area: pixels, as the file says; absent where it says nothing.
+        keypoints: x, y and visibility of each, as COCO has them; 0 is not labelled. Absent where
+            there are none.
+        score: of the detector that found the object; absent where people drew it.
+        mask_score: expected IoU of a mask that a model drew, 0 to 1.
     """
 
     id: int | str
@@ -29,6 +33,9 @@ class Annotation(TypedDict, total=False):
     segmentation: list[list[float]] | dict[str, Any]
     iscrowd: int
     area: float
+    keypoints: list[float]
+    score: float
+    mask_score: float
 
 
 class SegmentInfo(TypedDict):

@@ -35,8 +35,13 @@ class WeightAverage:
 
     def update(self, iteration: int) -> None:
         """Takes the weights after an iteration into the average."""
-        if iteration >= self.start_iter:
-            self.averaged.update_parameters(self.model)
+        if iteration < self.start_iter:
+            return
+        self.averaged.update_parameters(self.model)
+        # Whole numbers, such as positions, have no average: rounded down they would become wrong.
+        for own, current in zip(self.averaged.module.buffers(), self.model.buffers()):
+            if not own.is_floating_point():
+                own.copy_(current)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The averaged weights under the model's own names."""

@@ -18,6 +18,7 @@ from project.errors import ConfigError
 from project.evaluation.build import metric_names
 from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
+from project.modeling.hugging_face.library import TASKS
 from project.modeling.loss_list import read_losses
 from project.modeling.roi_heads import check_roi_config
 
@@ -29,6 +30,7 @@ _KNOWN: dict[str, Iterable[str]] = {
     "SOLVER.LR_SCHEDULER_NAME": SCHEDULERS,
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": CLIPPERS,
     "SOLVER.AMP.DTYPE": DTYPE_NAMES,
+    "MODEL.HUGGING_FACE.TASK": TASKS,
     "TEST.COCO_BACKEND": BACKENDS,
 }
 # Keys of Detectron2 that nothing here reads -> what to do instead.

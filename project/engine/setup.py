@@ -35,6 +35,7 @@ from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
 from project.engine.timm_inputs import fill_from_timm
 from project.errors import ConfigError, DatasetError, nearest
+from project.modeling.hugging_face.completion import complete_hugging_face
 from project.modeling.roi_heads import needs_bitmasks as mask_head_needs_bitmasks
 from project.modeling.sem_seg_loss import inverse_frequency_weights
 
@@ -78,6 +79,7 @@ def prepare_config(
     check_choices(cfg, purpose)
     fill_from_timm(cfg, training=purpose == "train")
     fill_channels(cfg)
+    complete_hugging_face(cfg, training=purpose == "train")
     check_weights_exist(cfg.MODEL.WEIGHTS)
     cfg.DATASETS.SPECS = [_find_spec(path) for path in cfg.DATASETS.SPECS]
     _choose_datasets(cfg)

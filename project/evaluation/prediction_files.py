@@ -89,10 +89,8 @@ def score_with_statistics(
     dataset_name: str, path: Path, options: ScoreOptions
 ) -> tuple[dict[str, Any], ImageStatistics]:
     """As `score_predictions`, with what is known of each image."""
-    if not path.exists():
-        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise PredictionsError(f"{path}: no such file or folder.{nearest(path.name, beside)}")
-    content = None if path.is_dir() else _read_json(path)
+    _check_exists(path)
+    content = None if path.is_dir() else read_json(path)
     form = _form(path, content)
     if options.task not in ("auto", form):
         raise PredictionsError(
@@ -105,11 +103,23 @@ def score_with_statistics(
     return scores, ImageStatistics(order, evaluators.statistics)
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """The content of a file of predictions.
+
+    Raises:
+        PredictionsError: it is missing, or no JSON.
+    """
+    _check_exists(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise PredictionsError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise PredictionsError(f"{path}: no such file or folder.{nearest(path.name, beside)}")
 
 
 def _form(path: Path, content: Any) -> str:

@@ -4,6 +4,7 @@ from project.modeling.bottom_up import BottomUpPanoptic
 from project.modeling.boundary_mask_head import BoundaryMaskHead
 from project.modeling.deeplab_head import DeepLabHead
 from project.modeling.fcn_head import FCNHead
+from project.modeling.hugging_face.segmenter import HuggingFaceSegmenter
 from project.modeling.mask_heads import ConvMaskHead
 from project.modeling.mask_scoring import MaskScoringHead
 from project.modeling.mask_unet import MaskUNet
@@ -28,6 +29,7 @@ __all__ = [
     "DeepLabHead",
     "EncoderFPN",
     "FCNHead",
+    "HuggingFaceSegmenter",
     "MaskScoringHead",
     "MaskUNet",
     "PointRendHead",

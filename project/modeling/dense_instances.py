@@ -183,6 +183,7 @@ def build_map_head(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_maps: int) ->
         upsample=head.UPSAMPLE,
         final_upsample=head.FINAL_UPSAMPLE,
         num_convs=head.NUM_CONVS,
+        padding=cfg.MODEL.UNET.PADDING,
         norm=head.NORM,
     )
 

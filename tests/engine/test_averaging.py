@@ -52,6 +52,16 @@ def test_statistics_of_normalisation_are_averaged():
     assert average.state_dict()["running_mean"].item() == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.999])
+def test_whole_numbers_stay_as_they_are(decay):
+    model = nn.Linear(1, 1)
+    positions = torch.arange(200)
+    model.register_buffer("positions", positions.clone())
+    average = WeightAverage(model, decay=decay, start_iter=0)
+    run(average, model, [1.0] * 20)
+    assert torch.equal(average.state_dict()["positions"], positions)
+
+
 def test_going_on_from_a_saved_average_equals_never_having_stopped():
     values = np.random.default_rng(1).normal(size=8).tolist()
     whole_model, first_model, second_model = (nn.Linear(1, 1) for _ in range(3))

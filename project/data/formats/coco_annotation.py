@@ -42,6 +42,8 @@ def read_annotation(
     if "bbox" not in given and "segmentation" not in given:
         faults.append(_wrong_box("it has neither a segmentation nor a bbox"))
     fields: Entry = {"id": own_id, "category_id": thing_id, "bbox_mode": BoxMode.XYWH_ABS}
+    if _are_keypoints(entry.get("keypoints")):
+        fields["keypoints"] = entry["keypoints"]
     for key, value in given.items():
         try:
             fields[key] = _READERS[key](value, size)
@@ -53,6 +55,16 @@ def read_annotation(
     missing.update(key for key in _READERS if key not in given and key != "segmentation")
     _complete(fields, size)
     return cast(Annotation, fields), faults
+
+
+def _are_keypoints(value: Any) -> bool:
+    """Whether these are points that can be shown to a model; nothing else is done with them."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and len(value) % 3 == 0
+        and all(type(v) in (int, float) and abs(v) < _LARGEST for v in value)
+    )
 
 
 def _drop_flat_polygons(given: Entry) -> list[Fault]:

@@ -24,6 +24,8 @@ from project.data.writers.target import (
     write_spec,
 )
 
+_KEPT = ("keypoints", "score", "mask_score")  # of an annotation, as they are
+
 
 def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: Problems) -> Path:
     """Writes images, `<split>.json` and a specification; see `project.data.writers.Writer`.
@@ -111,6 +113,8 @@ def _entry(
         "category_id": categories.thing_dataset_ids[annotation["category_id"]],
         "iscrowd": annotation["iscrowd"],
     }
+    kept: dict[str, Any] = {key: annotation.get(key) for key in _KEPT if key in annotation}
+    entry |= kept
     if mask is None:
         box = annotation["bbox"]
         return {**entry, "bbox": box, "area": annotation.get("area", box[2] * box[3])}

@@ -1,0 +1,1 @@
+"""Segmentation models of the library transformers, behind Detectron2's interface."""
