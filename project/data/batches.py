@@ -15,11 +15,11 @@ class Draw(NamedTuple):
 
     Attributes:
         number: how many were drawn before, by all ranks.
-        index: of its record.
+        record: its index among the records.
     """
 
     number: int
-    index: int
+    record: int
 
 
 class BatchSampler(Sampler[list[Draw]]):
@@ -68,7 +68,7 @@ class BatchSampler(Sampler[list[Draw]]):
     def _batches(self) -> Iterator[list[Draw]]:
         waiting: dict[int, list[Draw]] = {group: [] for group in set(self.groups)}
         for draw in self._draws():
-            batch = waiting[self.groups[draw.index]]
+            batch = waiting[self.groups[draw.record]]
             batch.append(draw)
             if len(batch) == self.batch_size:
                 yield batch.copy()
@@ -106,7 +106,7 @@ class SeededSamples(Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         """The mapped record of a draw."""
         with random_states(derived_seed(self.seed, Stream.SAMPLE, draw.number)):
-            return self.mapper(self.records[draw.index])
+            return self.mapper(self.records[draw.record])
 
 
 def by_shape(records: Sequence[Record]) -> list[int]:

@@ -77,7 +77,7 @@ def last_whole(folder: Path) -> Path:
     Raises:
         WeightsError: there is none.
     """
-    tried = []
+    tried: list[str] = []
     for path in _candidates(folder):
         fault = damage(path)
         if fault is None:

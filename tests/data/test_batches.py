@@ -26,16 +26,16 @@ def test_every_image_once_a_round():
     """33 batches of 4 are 12 rounds of 11 images, but for the few that wait for their group."""
     drawn = [draw for batch in batches(33, batch_size=1) for draw in batch]
     assert [draw.number for draw in drawn] == list(range(33))
-    rounds = [[draw.index for draw in drawn[i : i + 11]] for i in (0, 11, 22)]
+    rounds = [[draw.record for draw in drawn[i : i + 11]] for i in (0, 11, 22)]
     assert all(sorted(indices) == list(range(11)) for indices in rounds)
     assert rounds[0] != rounds[1] != rounds[2]
-    counts = Counter(draw.index for draw in chain(*batches(30)))
+    counts = Counter(draw.record for draw in chain(*batches(30)))
     assert set(counts.values()) <= {9, 10, 11, 12} and len(counts) == 11
 
 
 def test_a_batch_is_of_one_group():
-    assert {len({GROUPS[d.index] for d in batch}) for batch in batches(50)} == {1}
-    assert len({GROUPS[batch[0].index] for batch in batches(50)}) == 2
+    assert {len({GROUPS[d.record] for d in batch}) for batch in batches(50)} == {1}
+    assert len({GROUPS[batch[0].record] for batch in batches(50)}) == 2
 
 
 @pytest.mark.parametrize("start", [1, 7, 40])
@@ -54,7 +54,7 @@ def test_seeds_and_ranks():
 def test_factors_are_met_on_average():
     factors = [0.0, 1.0, 1.5, 3.0]
     sampler = BatchSampler([0] * 4, 11, 0, factors=factors)
-    counts = Counter(draw.index for draw in chain(*islice(sampler, 2000)))
+    counts = Counter(draw.record for draw in chain(*islice(sampler, 2000)))
     total = counts.total()
     for index, factor in enumerate(factors):
         assert counts[index] / total == pytest.approx(factor / sum(factors), abs=0.01)
