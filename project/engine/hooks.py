@@ -12,11 +12,25 @@ from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
 from torch import nn
 
+from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
 from project.evaluation.results import DatasetResults, best_metric, scalars
 
 logger = logging.getLogger(__name__)
+
+
+class SeedingHook(HookBase):
+    """Gives each iteration random numbers that follow from the seed of the run and from it alone.
+
+    The ranks draw different ones. What is drawn between two iterations, by an evaluation say,
+    changes nothing then, and nothing needs to be kept for a run that goes on.
+    """
+
+    def before_step(self) -> None:
+        """Called by the trainer."""
+        numbers = (self.trainer.iter, comm.get_rank())
+        seed_all(derived_seed(self.trainer.seed, Stream.STEP, *numbers))
 
 
 class AveragingHook(HookBase):

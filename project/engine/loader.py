@@ -4,46 +4,90 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import numpy as np
+import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetFromList,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+from torch.utils.data import DataLoader
 
 from project.data.augment import copy_paste_step, log_replaced
+from project.data.batches import BatchSampler, SeededSamples, by_shape
 from project.data.copy_paste import CopyPaste, check_sources
 from project.data.mapper import SegmentationMapper
+from project.data.randomness import Stream, derived_seed
 from project.data.records import Record
 from project.data.sampling import classes_of_images, limit_empty, repeat_factors
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
 
-# DATALOADER.SAMPLER_TRAIN; Detectron2's two others weigh whole data sets, which they read anew
-# without what is left out here.
+# DATALOADER.SAMPLER_TRAIN, by Detectron2's names; its two others weigh whole data sets, which they
+# read anew without what is left out here.
 REPEATING = "RepeatFactorTrainingSampler"
-SAMPLERS = ("TrainingSampler", REPEATING, "RandomSubsetTrainingSampler")
+SUBSET = "RandomSubsetTrainingSampler"
+SAMPLERS = ("TrainingSampler", REPEATING, SUBSET)
 
 
-def build_train_loader(cfg: CfgNode) -> Any:
-    """Detectron2's training loader over the images that a config chooses.
+def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
+    """A loader of this rank's share of each batch, without end, over the images that are chosen.
+
+    Args:
+        cfg: complete.
+        seed: of the run, at least 0, the same on all ranks. The batch of an iteration follows from
+            it alone; a run that goes on sets `start` of the loader's batch sampler.
 
     Raises:
-        ConfigError: no image is left, or the data has not what the config asks for.
+        ConfigError: no image is left, the data has not what the config asks for, or the batch
+            cannot be shared evenly.
         DatasetError: the data sets cannot be read.
     """
     log_replaced(cfg)
     mapper = SegmentationMapper(cfg, is_train=True)
     records = training_records(cfg, mapper)
-    sampler = None
-    if cfg.DATALOADER.SAMPLER_TRAIN == REPEATING:
-        sampler = RepeatFactorTrainingSampler(_factors(cfg, mapper, records))
+    loader = cfg.DATALOADER
+    if loader.SAMPLER_TRAIN == SUBSET:
+        records = _subset(records, loader.RANDOM_SUBSET_RATIO, seed)
+    repeats = loader.SAMPLER_TRAIN == REPEATING
     # One copy, in memory that the workers share.
     shared = DatasetFromList(records, copy=False)
-    return build_detection_train_loader(
-        cfg, mapper=training_mapper(cfg, mapper, records, shared), dataset=shared, sampler=sampler
+    return DataLoader(
+        SeededSamples(shared, training_mapper(cfg, mapper, records, shared), seed),
+        batch_sampler=BatchSampler(
+            by_shape(records) if loader.ASPECT_RATIO_GROUPING else [0] * len(records),
+            _batch_size(cfg),
+            seed,
+            factors=_factors(cfg, mapper, records).tolist() if repeats else None,
+            rank=comm.get_rank(),
+            num_ranks=comm.get_world_size(),
+        ),
+        num_workers=loader.NUM_WORKERS,
+        collate_fn=trivial_batch_collator,
+        # It draws a seed when it starts, whenever that is: not from the numbers of an iteration.
+        generator=torch.Generator(),
     )
+
+
+def _batch_size(cfg: CfgNode) -> int:
+    """Images of all ranks together.
+
+    Raises:
+        ConfigError: the ranks cannot share them evenly.
+    """
+    size, ranks = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if size < 1 or size % ranks:
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH is {size}, the images of all {ranks} ranks together: it must be"
+            f" a multiple of {ranks}, such as {max(1, round(size / ranks)) * ranks}"
+        )
+    return size
+
+
+def _subset(records: list[Record], ratio: float, seed: int) -> list[Record]:
+    """A random choice of the records, the same on all ranks, in their order."""
+    count = max(1, int(len(records) * ratio))
+    rng = np.random.default_rng(derived_seed(seed, Stream.ORDER))
+    return [records[index] for index in sorted(rng.permutation(len(records))[:count])]
 
 
 def check_sampling(cfg: CfgNode) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 import weakref
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,13 @@ import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, class_names
 from project.engine.evaluate import Evaluation, evaluate
-from project.engine.hooks import AveragingHook, EvaluationHook, ProgressWriter, StatisticsHook
+from project.engine.hooks import (
+    AveragingHook,
+    EvaluationHook,
+    ProgressWriter,
+    SeedingHook,
+    StatisticsHook,
+)
 from project.engine.loader import build_train_loader
 from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
 from project.engine.step import TrainStep, amp_dtype
@@ -46,12 +53,14 @@ class Trainer(DefaultTrainer):
         self.evaluations: dict[str, Evaluation] = {}
         self.training_seconds = self.evaluation_seconds = 0.0
 
+        # The same on all ranks; in the checkpoint, since a run that goes on draws by it.
+        self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.raw_model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, self.raw_model)
         device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
         self._trainer = TrainStep(
             create_ddp_model(self.raw_model, broadcast_buffers=False, device_ids=device_ids),
-            self.build_train_loader(cfg),
+            build_train_loader(cfg, self.seed),
             optimizer,
             device=cfg.MODEL.DEVICE,
             dtype=amp_dtype(cfg),
@@ -72,6 +81,7 @@ class Trainer(DefaultTrainer):
         """Timing, learning rate, averaging, checkpoints, scores, progress; in this order."""
         cfg = self.cfg
         chain: list[HookBase | None] = [
+            SeedingHook(),
             hooks.IterationTimer(),
             hooks.LRScheduler(),
             AveragingHook(self.average) if self.average else None,
@@ -94,8 +104,20 @@ class Trainer(DefaultTrainer):
             chain.append(ProgressWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
         return chain
 
+    def state_dict(self) -> dict[str, Any]:
+        """Detectron2's, with the seed."""
+        return {**super().state_dict(), "seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        super().load_state_dict(state_dict)
+        if self.cfg.SEED < 0 and "seed" in state_dict:
+            self.seed = state_dict["seed"]
+            self._trainer.reset_data_loader(partial(build_train_loader, self.cfg, self.seed))
+
     def train(self) -> None:
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
+        self._trainer.data_loader.batch_sampler.start = self.start_iter
         start = time.perf_counter()
         TrainerBase.train(self, self.start_iter, self.max_iter)
         total = time.perf_counter() - start
@@ -135,11 +157,6 @@ class Trainer(DefaultTrainer):
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """See `project.engine.optim`."""
         return build_scheduler(cfg, optimizer)
-
-    @classmethod
-    def build_train_loader(cls, cfg: CfgNode) -> Any:
-        """See `project.engine.loader`."""
-        return build_train_loader(cfg)
 
     @classmethod
     def test(

@@ -138,7 +138,7 @@ def test_rare_classes_of_label_maps_are_drawn_more_often(tmp_path):
     words = ["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler"]
     words += ["DATALOADER.REPEAT_THRESHOLD", "1.0", "SOLVER.IMS_PER_BATCH", "1", *SEMANTICS]
     cfg = prepare_config(TINY, rare_maps(tmp_path), words, purpose="train")
-    loader = build_train_loader(cfg)
+    loader = build_train_loader(cfg, seed=0)
     drawn = Counter(batch[0]["image_id"] for batch in itertools.islice(loader, 300))
     rare = dataset_records(cfg.DATASETS.TRAIN[0])[-1]["image_id"]
     others = (300 - drawn[rare]) / 5

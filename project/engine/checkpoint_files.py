@@ -1,0 +1,189 @@
+"""Files of checkpoints: whole or not there, with a digest beside each, found again when damaged.
+
+    model_0000999.pth          the checkpoint
+    model_0000999.pth.sha256   its digest, as `sha256sum --check` reads it
+    last_checkpoint            the name of the one that `--resume` goes on from
+
+Whatever moment a process dies at: a file under its final name is always a whole one, its digest is
+in the file beside it, and `last_checkpoint` names a file that is there.
+"""
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from project.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+LAST = "last_checkpoint"
+_DIGEST = ".sha256"
+_PARTIAL = ".partial"
+_PERIODIC = re.compile(r"model_(\d{7,})\.pth")  # Detectron2's names; the number is the iteration
+_BLOCK = 1 << 20
+
+
+def write_checkpoint(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file whole, and its digest beside it.
+
+    Args:
+        path: that may be there already; it is the old or the new file at any moment.
+        write: writes the content.
+
+    Raises:
+        OSError: as the file system says; what was at `path` stays.
+    """
+    with _partial(path) as partial:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        new = sha256(partial)
+        # Both digests are right until the file has been replaced.
+        old = sorted(_digests(path)) if path.exists() else []
+        _write_text(_beside(path), _lines(path, [new, *old]))
+        os.replace(partial, path)
+    _write_text(_beside(path), _lines(path, [new]))
+
+
+def tag_last(path: Path) -> None:
+    """Makes a checkpoint the one that `--resume` goes on from."""
+    _write_text(path.with_name(LAST), path.name)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Deletes periodic checkpoints but the newest `keep` and the tagged one; 0 keeps all."""
+    if keep < 1:
+        return
+    tagged = _tagged(folder)
+    for path in _periodic(folder)[keep:]:
+        if path != tagged:
+            path.unlink()
+            _beside(path).unlink(missing_ok=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a run to go on with."""
+    return next(_candidates(folder), None) is not None
+
+
+def last_whole(folder: Path) -> Path:
+    """The newest checkpoint that is not damaged: the tagged one, or else one before it.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    tried: list[str] = []
+    for path in _candidates(folder):
+        fault = damage(path)
+        if fault is None:
+            if tried:
+                logger.warning("%s; going on from %s instead", "; ".join(tried), path)
+            return path
+        tried.append(f"{path} {fault}")
+    raise WeightsError(
+        f"{folder}: no checkpoint to go on from: {'; '.join(tried) or 'none is there'}; restore one"
+        " from a copy, or leave --resume out and start anew"
+    )
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file, by its digest; None where nothing is, or where none is known."""
+    if not path.is_file():
+        return "is not there"
+    known = _digests(path)
+    if known and sha256(path) not in known:
+        return f"is damaged: its content is not what {_beside(path).name} says"
+    return None if path.stat().st_size else "is empty"
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def remove_partial(folder: Path) -> None:
+    """Deletes what processes that died had not finished writing."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class _partial:
+    """A path to write to first; it is gone afterwards, whatever happened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(f"{path.name}{_PARTIAL}")
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with _partial(path) as partial:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes renamings survive a loss of power, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # not on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_DIGEST}")
+
+
+def _lines(path: Path, digests: list[str]) -> str:
+    return "".join(f"{digest}  {path.name}\n" for digest in digests)
+
+
+def _digests(path: Path) -> set[str]:
+    beside = _beside(path)
+    if not beside.is_file():
+        return set()
+    return {line.split()[0] for line in beside.read_text("utf-8").splitlines() if line.strip()}
+
+
+def _periodic(folder: Path) -> list[Path]:
+    """Periodic checkpoints, the newest first."""
+    found = [path for path in folder.glob("model_*.pth") if _PERIODIC.fullmatch(path.name)]
+    return sorted(found, key=lambda path: -int(_PERIODIC.fullmatch(path.name)[1]))  # type: ignore[index]
+
+
+def _tagged(folder: Path) -> Path | None:
+    tag = folder / LAST
+    if not tag.is_file():
+        return None
+    name = tag.read_text("utf-8", errors="replace").strip()
+    # A tag that leads out of the folder is no checkpoint of this run.
+    return folder / name if name and Path(name).name == name else None
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """The tagged checkpoint, then the periodic ones, the newest first."""
+    tagged = _tagged(folder)
+    if tagged is not None:
+        yield tagged
+    yield from (path for path in _periodic(folder) if path != tagged)

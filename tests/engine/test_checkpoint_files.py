@@ -1,0 +1,137 @@
+"""Checkpoints are whole, or not there; a damaged one is found, and the one before it is used."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from project.engine import checkpoint_files as files
+from project.errors import WeightsError
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from project.engine.checkpoint_files import prune, tag_last, write_checkpoint
+folder = Path({folder!r})
+for number in range(10**6):
+    content = (b"%09d" % number) * 20_000
+    path = folder / f"model_{{number:07}}.pth"
+    write_checkpoint(path, lambda file: file.write(content))
+    tag_last(path)
+    write_checkpoint(folder / "model_best.pth", lambda file: file.write(content))
+    prune(folder, 2)
+    print(number, flush=True)
+"""
+
+
+def write(folder: Path, number: int, content: bytes = b"weights") -> Path:
+    path = folder / f"model_{number:07}.pth"
+    files.write_checkpoint(path, lambda file: file.write(content + str(number).encode()))
+    files.tag_last(path)
+    return path
+
+
+def test_the_digest_is_what_sha256sum_says(tmp_path):
+    path = write(tmp_path, 1)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", f"{path.name}.sha256"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout == f"{path.name}: OK\n"
+
+
+@pytest.mark.parametrize("position", [0, 3, -1])
+def test_one_flipped_bit_is_found_and_the_one_before_is_used(tmp_path, position, caplog):
+    good, bad = write(tmp_path, 1), write(tmp_path, 2)
+    assert files.last_whole(tmp_path) == bad
+    content = bytearray(bad.read_bytes())
+    content[position] ^= 1
+    bad.write_bytes(content)
+    assert files.last_whole(tmp_path) == good
+    assert f"{bad} is damaged" in caplog.text and f"going on from {good}" in caplog.text
+
+
+@pytest.mark.parametrize("change", ["gone", "short", "tag_gone", "tag_empty", "tag_leads_out"])
+def test_what_else_may_happen_to_the_newest(tmp_path, change):
+    good, bad = write(tmp_path, 1), write(tmp_path, 2)
+    tag = tmp_path / files.LAST
+    expected = good
+    if change == "gone":
+        bad.unlink()
+    elif change == "short":
+        bad.write_bytes(bad.read_bytes()[:-1])
+    else:
+        expected = bad  # the newest, whoever says so
+        {
+            "tag_gone": lambda: tag.unlink(),
+            "tag_empty": lambda: tag.write_text(""),
+            "tag_leads_out": lambda: tag.write_text("../elsewhere.pth"),
+        }[change]()
+    (tmp_path.parent / "elsewhere.pth").write_bytes(b"evil")
+    assert files.last_whole(tmp_path) == expected
+
+
+def test_none_that_is_whole(tmp_path):
+    assert not files.has_checkpoint(tmp_path)
+    with pytest.raises(WeightsError, match="none is there"):
+        files.last_whole(tmp_path)
+    write(tmp_path, 1).write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"model_0000001\.pth is damaged.*start anew"):
+        files.last_whole(tmp_path)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = write(tmp_path, 1)
+    before = path.read_bytes()
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        files.write_checkpoint(path, fail)
+    assert path.read_bytes() == before and files.damage(path) is None
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, f"{path.name}.sha256", files.LAST}
+
+
+def test_pruning_keeps_the_newest_and_the_tagged(tmp_path):
+    paths = [write(tmp_path, number) for number in (9, 99, 999, 12345678)]
+    files.tag_last(paths[0])
+    (tmp_path / "model_best.pth").write_bytes(b"best")
+    files.prune(tmp_path, 0)
+    assert all(path.exists() for path in paths)
+    files.prune(tmp_path, 2)
+    kept = {path.name for path in tmp_path.glob("*.pth")}
+    assert kept == {
+        "model_0000009.pth",
+        "model_0000999.pth",
+        "model_12345678.pth",
+        "model_best.pth",
+    }
+    assert len(list(tmp_path.glob("*.sha256"))) == 3
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_kill_at_any_moment(tmp_path, moment):
+    """After kill -9 every file under a final name is whole, and at most one save is lost."""
+    root = str(Path(__file__).resolve().parents[2])
+    writer = WRITER.format(root=root, folder=str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-c", writer], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.003 * moment)
+        os.kill(process.pid, signal.SIGKILL)
+        done = [0, *map(int, process.stdout.read().split())][-1]
+    last = files.last_whole(tmp_path)
+    assert int(last.stem.removeprefix("model_")) >= done
+    assert all(files.damage(path) is None for path in tmp_path.glob("*.pth"))
+    assert all(path.stat().st_size == 180_000 for path in tmp_path.glob("*.pth"))
