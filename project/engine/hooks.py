@@ -1,7 +1,7 @@
 """What a run does between its steps, beyond Detectron2's own hooks."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,44 @@ from torch import nn
 from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
+from project.engine.optim import PlateauLR
+from project.engine.patience import Patience
+from project.engine.validation import VALIDATION_LOSS
 from project.evaluation.results import DatasetResults, best_metric, scalars
 
 logger = logging.getLogger(__name__)
+
+
+class Follower(HookBase):
+    """Is told a score after each evaluation, on all ranks the same; its state is in checkpoints."""
+
+    def __init__(self, patience: Patience, metric: str) -> None:
+        """Keeps what it is given.
+
+        Args:
+            patience: with the score.
+            metric: as TEST.BEST_METRIC names it, or `VALIDATION_LOSS`, of which it is told the
+                negative.
+        """
+        self.patience = patience
+        self.metric = metric
+
+    def after_evaluation(self, value: float | None) -> None:
+        """Takes a score; None where it could not be computed."""
+        if self.patience.ends(value):
+            self.stood_still()
+
+    def stood_still(self) -> None:
+        """What is to be done then."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Called by the trainer."""
+        return self.patience.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Called by the trainer."""
+        self.patience.load_state_dict(state_dict)
 
 
 class SeedingHook(HookBase):
@@ -87,6 +122,43 @@ def average_statistics(model: nn.Module) -> None:
                 statistic /= comm.get_world_size()
 
 
+class PlateauHook(Follower):
+    """Lowers the learning rate when a score stands still."""
+
+    def __init__(
+        self, scheduler: PlateauLR, patience: Patience, metric: str, factor: float, lowest: float
+    ) -> None:
+        super().__init__(patience, metric)
+        self.scheduler = scheduler
+        self.factor = factor
+        self.lowest = lowest
+
+    def stood_still(self) -> None:
+        """Called by `after_evaluation`."""
+        self.scheduler.lower(self.factor, self.lowest)
+        logger.info(
+            "%s has not risen for %d evaluations: learning rate times %g from now on",
+            self.metric,
+            self.patience.patience,
+            self.scheduler.scale,
+        )
+
+
+class EarlyStoppingHook(Follower):
+    """Ends the training when a score stands still."""
+
+    def stood_still(self) -> None:
+        """Called by `after_evaluation`."""
+        logger.info(
+            "%s has not risen for %d evaluations: the training ends after iteration %d; the best"
+            " weights are in model_best.pth",
+            self.metric,
+            self.patience.patience,
+            self.trainer.iter,
+        )
+        self.trainer.stop()
+
+
 class EvaluationHook(HookBase):
     """Scores every `period` iterations and at the end, and keeps the best weights.
 
@@ -102,7 +174,9 @@ class EvaluationHook(HookBase):
         *,
         checkpointer: Checkpointer,
         best_metric_name: str,
+        followers: Sequence[Follower] = (),
     ) -> None:
+        self.followers = followers
         self.period = period
         self.evaluate = evaluate
         self.checkpointer = checkpointer
@@ -116,6 +190,10 @@ class EvaluationHook(HookBase):
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             self.best = saved["best"]
             logger.info("best so far: %s", self.best)
+        start = self.trainer.start_iter
+        if self.followers and self.period > 0 and start > 0 and start % self.period == 0:
+            # The checkpoint was saved before the evaluation that its state should know of.
+            self._tell(self.evaluate())
 
     def after_step(self) -> None:
         """Called by the trainer."""
@@ -135,6 +213,20 @@ class EvaluationHook(HookBase):
             self._keep_best(results)
         # The others wait here rather than in the next step's first collective call.
         comm.synchronize()
+        if self.trainer.iter < self.trainer.max_iter:
+            self._tell(results)
+
+    def _tell(self, results: dict[str, DatasetResults]) -> None:
+        """Gives the followers their values, the same on all ranks."""
+        found: list[float | None] = []
+        for follower in self.followers:
+            if follower.metric == VALIDATION_LOSS:
+                loss = self.trainer.validation_losses.get("total_loss")
+                found.append(None if loss is None else -loss)
+            elif results:
+                found.append(best_metric(next(iter(results.values())), follower.metric)[1])
+        for follower, value in zip(self.followers, comm.all_gather(found)[0]):
+            follower.after_evaluation(value)
 
     def _store(self, results: dict[str, DatasetResults]) -> None:
         for dataset, scores in results.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -17,6 +18,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from project.engine.layer_decay import layer_factors
 from project.layers.blocks import check_choice
 
 Parameters = Iterable[nn.Parameter]
@@ -31,6 +33,9 @@ OPTIMIZERS: dict[str, Callable[[CfgNode, list], Optimizer]] = {
         weight_decay=solver.WEIGHT_DECAY,
         fused=True,
     ),
+    "Adam": lambda solver, params: torch.optim.Adam(
+        params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
+    ),
     "AdamW": lambda solver, params: torch.optim.AdamW(
         params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
     ),
@@ -38,19 +43,21 @@ OPTIMIZERS: dict[str, Callable[[CfgNode, list], Optimizer]] = {
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """SGD or AdamW, fused, with Detectron2's rules for the weight decay of norms and biases.
+    """SGD, Adam or AdamW, fused, with Detectron2's rules for the decay of norms and biases.
 
     Raises:
-        ConfigError: SOLVER.OPTIMIZER is not known.
+        ConfigError: SOLVER.OPTIMIZER is not known, or nothing can be decayed by layers.
     """
     solver = cfg.SOLVER
     check_choice("SOLVER.OPTIMIZER", solver.OPTIMIZER, OPTIMIZERS)
+    names = [name for name, _ in model.named_parameters()]
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+        lr_factor_func=layer_factors(names, solver.LAYER_DECAY).__getitem__,
     )
     return OPTIMIZERS[solver.OPTIMIZER](solver, params)
 
@@ -67,7 +74,34 @@ class PolynomialDecay(ParamScheduler):
         return self.end + (1 - self.end) * (1 - where) ** self.power
 
 
-def _decay(cfg: CfgNode, optimizer: Optimizer, decay: ParamScheduler) -> LRScheduler:
+class PlateauLR(LRMultiplier):
+    """A multiplier that is lowered from outside.
+
+    Attributes:
+        scale: a further factor of all learning rates, 1 at the start.
+    """
+
+    scale = 1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """With the factor; `load_state_dict` restores it."""
+        return {**super().state_dict(), "scale": self.scale}
+
+    def get_lr(self) -> list[float]:
+        """Called by the scheduler's step."""
+        return [rate * self.scale for rate in super().get_lr()]
+
+    def lower(self, factor: float, lowest: float) -> None:
+        """Multiplies the factor, but not below `lowest`; the next step takes it up."""
+        self.scale = max(self.scale * factor, lowest)
+
+
+def _decay(
+    cfg: CfgNode,
+    optimizer: Optimizer,
+    decay: ParamScheduler,
+    kind: type[LRMultiplier] = LRMultiplier,
+) -> LRScheduler:
     """Warm-up, a hold of DECAY_START, then `decay`."""
     solver = cfg.SOLVER
     start = solver.DECAY_START
@@ -83,29 +117,32 @@ def _decay(cfg: CfgNode, optimizer: Optimizer, decay: ParamScheduler) -> LRSched
         min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0),
         solver.WARMUP_METHOD,
     )
-    return LRMultiplier(optimizer, multiplier=warmed, max_iter=solver.MAX_ITER)
+    return kind(optimizer, multiplier=warmed, max_iter=solver.MAX_ITER)
 
 
-def _end(cfg: CfgNode) -> float:
+def end_factor(cfg: CfgNode) -> float:
     """Last learning rate as a share of the first."""
     return cfg.SOLVER.BASE_LR_END / cfg.SOLVER.BASE_LR
 
 
+PLATEAU = "WarmupReduceOnPlateau"
 # SOLVER.LR_SCHEDULER_NAME -> from a config and an optimizer; the first two are Detectron2's own.
 SCHEDULERS: dict[str, Callable[[CfgNode, Optimizer], LRScheduler]] = {
     "WarmupMultiStepLR": build_lr_scheduler,
     "WarmupStepWithFixedGammaLR": build_lr_scheduler,
     "WarmupCosineLR": lambda cfg, optimizer: _decay(
-        cfg, optimizer, CosineParamScheduler(1.0, _end(cfg))
+        cfg, optimizer, CosineParamScheduler(1.0, end_factor(cfg))
     ),
     "WarmupPolyLR": lambda cfg, optimizer: _decay(
-        cfg, optimizer, PolynomialDecay(_end(cfg), cfg.SOLVER.POLY_POWER)
+        cfg, optimizer, PolynomialDecay(end_factor(cfg), cfg.SOLVER.POLY_POWER)
     ),
+    "WarmupConstantLR": lambda cfg, optimizer: _decay(cfg, optimizer, ConstantParamScheduler(1.0)),
+    PLATEAU: lambda cfg, optimizer: _decay(cfg, optimizer, ConstantParamScheduler(1.0), PlateauLR),
 }
 
 
 def build_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
-    """Warm-up, then steps, cosine or polynomial decay; the last two after a hold of DECAY_START.
+    """Warm-up, then steps, cosine or polynomial decay, none, or one when a score stands still.
 
     Raises:
         ConfigError: SOLVER.LR_SCHEDULER_NAME is not known.

@@ -26,5 +26,8 @@ def add_evaluation_keys(cfg: CfgNode) -> None:
     cfg.TEST.RAND_FOREGROUND = ""
     # Resamples of the images for the 95 % intervals of the final scores; 0: no intervals.
     cfg.TEST.BOOTSTRAP = 1000
+    # Images of the first test set whose training losses are measured before each evaluation, as
+    # "validation/..." in metrics.json and the report; 0: none.
+    cfg.TEST.VALIDATION_LOSS_IMAGES = 0
     # Images in the report for each of worst, median and best; 0: no pictures.
     cfg.TEST.REPORT_IMAGES = 3

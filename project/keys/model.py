@@ -9,6 +9,11 @@ def add_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.DEVICE = "auto"
     # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores.
     cfg.MODEL.CHANNELS_LAST = False
+    # Computes the backbone's stages again in the backward pass instead of keeping what they need:
+    # about a third more time, much less memory.
+    cfg.MODEL.GRADIENT_CHECKPOINTING = False
+    # Compiles backbone and semantic head with torch.compile: minutes at the start, quicker steps.
+    cfg.MODEL.COMPILE = False
     # How an image is normalised before the backbone: "fixed" by PIXEL_MEAN and PIXEL_STD, or
     # "image" by its own mean and deviation of each channel, against changes of light and colour.
     cfg.MODEL.PIXEL_NORMALIZATION = "fixed"

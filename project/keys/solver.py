@@ -5,11 +5,27 @@ from detectron2.config import CfgNode
 
 def add_solver_keys(cfg: CfgNode) -> None:
     """Adds keys of SOLVER, in place."""
-    # "SGD" or "AdamW". MOMENTUM and NESTEROV are SGD's.
+    # "SGD", "Adam" or "AdamW". MOMENTUM and NESTEROV are SGD's.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Factor of the learning rate from each stage of the backbone to the one before it, such as 0.8
+    # for pretrained transformers; the first stages learn least. 1: all alike.
+    cfg.SOLVER.LAYER_DECAY = 1.0
+    # BASE_LR is meant for REFERENCE_BATCH images: times IMS_PER_BATCH / REFERENCE_BATCH for SGD
+    # (Goyal et al. 2017), its square root for Adam and AdamW (Malladi et al. 2022).
+    cfg.SOLVER.AUTO_SCALE_LR = CfgNode({"ENABLED": False, "REFERENCE_BATCH": 16})
+    # Parts into which each batch is cut, one after another: less memory, the same gradients where
+    # each part has the same share of what the losses average over, but for batch statistics.
+    cfg.SOLVER.ACCUMULATE = 1
     # SOLVER.LR_SCHEDULER_NAME also takes "WarmupPolyLR": (1 - progress) ** POLY_POWER, down to
-    # BASE_LR_END.
+    # BASE_LR_END; "WarmupConstantLR"; and "WarmupReduceOnPlateau".
     cfg.SOLVER.POLY_POWER = 0.9
+    # "WarmupReduceOnPlateau": times FACTOR, down to BASE_LR_END, when METRIC has not risen by more
+    # than MIN_DELTA for PATIENCE evaluations (TEST.EVAL_PERIOD). METRIC is named as in
+    # TEST.BEST_METRIC, or "validation/total_loss", which falls.
+    cfg.SOLVER.PLATEAU = CfgNode({"METRIC": "auto", "FACTOR": 0.1, "PATIENCE": 3, "MIN_DELTA": 0.0})
+    # Ends the training when METRIC has not risen by more than MIN_DELTA for PATIENCE evaluations;
+    # 0: never. The best weights are in model_best.pth.
+    cfg.SOLVER.EARLY_STOPPING = CfgNode({"METRIC": "auto", "PATIENCE": 0, "MIN_DELTA": 0.0})
     # "WarmupCosineLR" and "WarmupPolyLR" hold BASE_LR until this share of MAX_ITER.
     cfg.SOLVER.DECAY_START = 0.0
     # Number format of mixed precision (SOLVER.AMP.ENABLED): "bf16", "fp16" (GPU only) or
