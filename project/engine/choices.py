@@ -13,9 +13,9 @@ from project.data.categories import IGNORE_LABEL
 from project.engine.data_check import CHECKS
 from project.engine.loader import check_sampling
 from project.engine.optim import CLIPPERS, OPTIMIZERS, SCHEDULERS
+from project.engine.solver_checks import check_metrics, check_solver
 from project.engine.step import DTYPE_NAMES, amp_dtype
 from project.errors import ConfigError
-from project.evaluation.build import metric_names
 from project.evaluation.coco_backend import BACKENDS
 from project.layers.blocks import check_choice
 from project.modeling.hugging_face.library import TASKS
@@ -77,12 +77,11 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
         check_augmentations(cfg, instances=parts.instances)
         check_sampling(cfg)
         amp_dtype(cfg)
-        _check_warmup(cfg.SOLVER)
+        check_solver(cfg)
     if parts.instances:
         _check_instances(cfg)
     if purpose != "predict":
-        metrics = ["auto", *metric_names(cfg)]
-        check_choice("TEST.BEST_METRIC of this model", cfg.TEST.BEST_METRIC, metrics)
+        check_metrics(cfg)
 
 
 def _check_dilated_resnet(resnets: CfgNode) -> None:
@@ -110,15 +109,6 @@ def _check_instances(cfg: CfgNode) -> None:
         raise ConfigError(
             "MODEL.ROI_POOLER is read by MaskUNet alone; with"
             f" {cfg.MODEL.META_ARCHITECTURE} set each head's POOLER_TYPE"
-        )
-
-
-def _check_warmup(solver: CfgNode) -> None:
-    if solver.WARMUP_ITERS >= solver.MAX_ITER:
-        raise ConfigError(
-            f"SOLVER.WARMUP_ITERS is {solver.WARMUP_ITERS} and SOLVER.MAX_ITER {solver.MAX_ITER}:"
-            " the learning rate would never leave its warm-up; write also SOLVER.WARMUP_ITERS"
-            f" {solver.MAX_ITER // 20}"
         )
 
 

@@ -15,44 +15,11 @@ from torch import nn
 from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
-from project.engine.optim import PlateauLR
-from project.engine.patience import Patience
-from project.engine.validation import VALIDATION_LOSS
+from project.engine.followers import Follower
+from project.engine.validation import VALIDATION_LOSS, ValidationLosses
 from project.evaluation.results import DatasetResults, best_metric, scalars
 
 logger = logging.getLogger(__name__)
-
-
-class Follower(HookBase):
-    """Is told a score after each evaluation, on all ranks the same; its state is in checkpoints."""
-
-    def __init__(self, patience: Patience, metric: str) -> None:
-        """Keeps what it is given.
-
-        Args:
-            patience: with the score.
-            metric: as TEST.BEST_METRIC names it, or `VALIDATION_LOSS`, of which it is told the
-                negative.
-        """
-        self.patience = patience
-        self.metric = metric
-
-    def after_evaluation(self, value: float | None) -> None:
-        """Takes a score; None where it could not be computed."""
-        if self.patience.ends(value):
-            self.stood_still()
-
-    def stood_still(self) -> None:
-        """What is to be done then."""
-        raise NotImplementedError
-
-    def state_dict(self) -> dict[str, Any]:
-        """Called by the trainer."""
-        return self.patience.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Called by the trainer."""
-        self.patience.load_state_dict(state_dict)
 
 
 class SeedingHook(HookBase):
@@ -122,41 +89,23 @@ def average_statistics(model: nn.Module) -> None:
                 statistic /= comm.get_world_size()
 
 
-class PlateauHook(Follower):
-    """Lowers the learning rate when a score stands still."""
+class ValidationHook(HookBase):
+    """Measures the training's losses on test images, before each evaluation.
 
-    def __init__(
-        self, scheduler: PlateauLR, patience: Patience, metric: str, factor: float, lowest: float
-    ) -> None:
-        super().__init__(patience, metric)
-        self.scheduler = scheduler
-        self.factor = factor
-        self.lowest = lowest
+    They go to the event storage as "validation/..."; see `project.engine.validation`.
+    """
 
-    def stood_still(self) -> None:
-        """Called by `after_evaluation`."""
-        self.scheduler.lower(self.factor, self.lowest)
-        logger.info(
-            "%s has not risen for %d evaluations: learning rate times %g from now on",
-            self.metric,
-            self.patience.patience,
-            self.scheduler.scale,
-        )
+    def __init__(self, period: int, losses: ValidationLosses) -> None:
+        self.period = period
+        self.losses = losses
 
-
-class EarlyStoppingHook(Follower):
-    """Ends the training when a score stands still."""
-
-    def stood_still(self) -> None:
-        """Called by `after_evaluation`."""
-        logger.info(
-            "%s has not risen for %d evaluations: the training ends after iteration %d; the best"
-            " weights are in model_best.pth",
-            self.metric,
-            self.patience.patience,
-            self.trainer.iter,
-        )
-        self.trainer.stop()
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        done = self.trainer.iter + 1
+        if done >= self.trainer.max_iter or (self.period > 0 and done % self.period == 0):
+            found = self.trainer.validation_losses = self.losses.measure(self.trainer.raw_model)
+            for name, value in found.items():
+                self.trainer.storage.put_scalar(f"validation/{name}", value, smoothing_hint=False)
 
 
 class EvaluationHook(HookBase):

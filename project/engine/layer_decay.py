@@ -14,7 +14,7 @@ _BEHIND = re.compile(r"\.(?:fpn_|top_block|decode|head)")
 
 
 def layer_factors(names: Sequence[str], decay: float) -> dict[str, float]:
-    """The factor of the learning rate of each parameter, after Clark et al. 2020 (arXiv:2003.10555).
+    """Factors of the learning rate, after Clark et al. 2020 (arXiv:2003.10555).
 
     Heads have 1, the last stage of the backbone `decay`, the one before it decay^2, and so on; what
     stands before the first stage is one further still.
@@ -35,8 +35,8 @@ def layer_factors(names: Sequence[str], decay: float) -> dict[str, float]:
     order = sorted(set(stages.values()))
     if len(order) < 2:
         raise ConfigError(
-            f"SOLVER.LAYER_DECAY is {decay}, but no numbered stages are known in this backbone, whose"
-            f" parameters are called {inside[:3] or list(names)[:3]}; set it to 1"
+            f"SOLVER.LAYER_DECAY is {decay}, but this backbone has no numbered stages that are"
+            f" known; its parameters are called {inside[:3] or list(names)[:3]}; set it to 1"
         )
     depth = {number: len(order) - index for index, number in enumerate(order)}
     return {

@@ -32,7 +32,7 @@ def checkpoint_backbone(model: nn.Module) -> None:
             " that are known; leave the key out, or lower SOLVER.IMS_PER_BATCH"
         )
     for stage in stages:
-        stage.forward = partial(_recomputed, stage, stage.forward)  # type: ignore[method-assign]
+        stage.forward = partial(_recomputed, stage, stage.forward)
 
 
 def _stages(backbone: nn.Module) -> Iterator[nn.Module]:

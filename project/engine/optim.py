@@ -1,5 +1,6 @@
 """Optimizer, learning rate schedule and gradient clipping from a config."""
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -20,6 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from project.engine.layer_decay import layer_factors
 from project.layers.blocks import check_choice
+
+logger = logging.getLogger(__name__)
 
 Parameters = Iterable[nn.Parameter]
 
@@ -60,6 +63,29 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
         lr_factor_func=layer_factors(names, solver.LAYER_DECAY).__getitem__,
     )
     return OPTIMIZERS[solver.OPTIMIZER](solver, params)
+
+
+def scale_learning_rate(cfg: CfgNode) -> CfgNode:
+    """The config with BASE_LR and BASE_LR_END for its own batch; see SOLVER.AUTO_SCALE_LR."""
+    solver = cfg.SOLVER
+    if not solver.AUTO_SCALE_LR.ENABLED:
+        return cfg
+    reference = solver.AUTO_SCALE_LR.REFERENCE_BATCH
+    ratio = solver.IMS_PER_BATCH / reference
+    factor = ratio if solver.OPTIMIZER == "SGD" else ratio**0.5
+    scaled = cfg.clone()
+    scaled.defrost()
+    scaled.SOLVER.BASE_LR *= factor
+    scaled.SOLVER.BASE_LR_END *= factor
+    scaled.freeze()
+    logger.info(
+        "SOLVER.AUTO_SCALE_LR: BASE_LR %g for %d images -> %g for %d",
+        solver.BASE_LR,
+        reference,
+        scaled.SOLVER.BASE_LR,
+        solver.IMS_PER_BATCH,
+    )
+    return scaled
 
 
 class PolynomialDecay(ParamScheduler):

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
@@ -56,8 +59,21 @@ class TrainStep(SimpleTrainer):
         device: str,
         dtype: torch.dtype | None,
         clip: Callable[[Iterable[nn.Parameter]], object],
+        parts: int = 1,
     ) -> None:
+        """Keeps what it is given.
+
+        Args:
+            model: returns losses by name in training.
+            data_loader: of batches, lists of images.
+            optimizer: of the model.
+            device: MODEL.DEVICE.
+            dtype: of mixed precision; None for none.
+            clip: clips gradients in place.
+            parts: into which each batch is cut, one after another; divides its length.
+        """
         super().__init__(model, data_loader, optimizer)
+        self.parts = parts
         self.device_type = torch.device(device).type
         self.dtype = dtype
         self.clip = clip
@@ -72,15 +88,35 @@ class TrainStep(SimpleTrainer):
         data_time = time.perf_counter() - start
 
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-            loss_dict = self.model(data)
-        self.scaler.scale(sum(loss_dict.values())).backward()
+        loss_dict = self._add_gradients(data)
         self.scaler.unscale_(self.optimizer)
         self.after_backward()
         self.clip(self.model.parameters())
         self._write_metrics(loss_dict, data_time)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def _add_gradients(self, data: list[Any]) -> dict[str, torch.Tensor]:
+        """Forward and backward, part by part; the mean losses over the parts."""
+        size, rest = divmod(len(data), self.parts)
+        assert rest == 0, (len(data), self.parts)
+        totals: dict[str, torch.Tensor] = {}
+        for start in range(0, len(data), size):
+            is_last = start + size == len(data)
+            with self._exchange(is_last):
+                with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+                    losses = self.model(data[start : start + size])
+                losses = {name: value / self.parts for name, value in losses.items()}
+                self.scaler.scale(sum(losses.values())).backward()
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0) + value.detach()
+        return totals
+
+    def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step."""
+        if is_last or not isinstance(self.model, DistributedDataParallel):
+            return nullcontext()
+        return self.model.no_sync()
 
     def state_dict(self) -> dict:
         """Adds the state of the loss scaler to that of the optimizer."""

@@ -12,22 +12,32 @@ from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, class_names
 from project.engine.evaluate import Evaluation, evaluate
+from project.engine.followers import build_followers
 from project.engine.hooks import (
     AveragingHook,
     EvaluationHook,
     ProgressWriter,
     SeedingHook,
     StatisticsHook,
+    ValidationHook,
 )
 from project.engine.loader import build_train_loader
-from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
+from project.engine.memory import checkpoint_backbone, compile_parts
+from project.engine.optim import (
+    build_gradient_clipper,
+    build_optimizer,
+    build_scheduler,
+    scale_learning_rate,
+)
 from project.engine.step import TrainStep, amp_dtype
+from project.engine.validation import ValidationLosses
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
@@ -47,6 +57,7 @@ class Trainer(DefaultTrainer):
         # too, and its mixed precision is for GPUs only.
         TrainerBase.__init__(self)
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = scale_learning_rate(cfg)
         self.cfg = cfg
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -55,7 +66,12 @@ class Trainer(DefaultTrainer):
 
         # The same on all ranks; in the checkpoint, since a run that goes on draws by it.
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        self.validation_losses: dict[str, float] = {}
         self.raw_model = self.build_model(cfg)
+        if cfg.MODEL.GRADIENT_CHECKPOINTING:
+            checkpoint_backbone(self.raw_model)
+        if cfg.MODEL.COMPILE:
+            compile_parts(self.raw_model)
         optimizer = self.build_optimizer(cfg, self.raw_model)
         device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
         self._trainer = TrainStep(
@@ -65,6 +81,7 @@ class Trainer(DefaultTrainer):
             device=cfg.MODEL.DEVICE,
             dtype=amp_dtype(cfg),
             clip=build_gradient_clipper(cfg),
+            parts=cfg.SOLVER.ACCUMULATE,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.average = WeightAverage.from_config(cfg, self.raw_model)
@@ -91,6 +108,10 @@ class Trainer(DefaultTrainer):
             chain.append(
                 hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)
             )
+        followers = build_followers(cfg, self.scheduler)
+        if cfg.TEST.VALIDATION_LOSS_IMAGES > 0:
+            chain.append(ValidationHook(cfg.TEST.EVAL_PERIOD, ValidationLosses(cfg)))
+        chain += followers
         # After the checkpoint, so that an evaluation that fails loses no training.
         chain.append(
             EvaluationHook(
@@ -98,6 +119,7 @@ class Trainer(DefaultTrainer):
                 self.evaluate,
                 checkpointer=self.checkpointer,
                 best_metric_name=cfg.TEST.BEST_METRIC,
+                followers=followers,
             )
         )
         if comm.is_main_process():
@@ -119,12 +141,34 @@ class Trainer(DefaultTrainer):
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
         self._trainer.data_loader.batch_sampler.start = self.start_iter
         start = time.perf_counter()
-        TrainerBase.train(self, self.start_iter, self.max_iter)
+        self._run()
         total = time.perf_counter() - start
         self.training_seconds = total - self.evaluation_seconds
         logger.info(
             "trained for %.1f s, scored for %.1f s", self.training_seconds, self.evaluation_seconds
         )
+
+    def _run(self) -> None:
+        """`TrainerBase.train`, which knows no end before the last iteration."""
+        logger.info("Starting training from iteration %d", self.start_iter)
+        self.iter = self.start_iter
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                while self.iter < self.max_iter:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+            except Exception:
+                logger.exception("Exception during training:")
+                raise
+            finally:
+                self.after_train()
+
+    def stop(self) -> None:
+        """Makes this iteration the last; what belongs to the end of a training follows."""
+        self.max_iter = self.iter + 1
 
     def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""
