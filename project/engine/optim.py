@@ -53,14 +53,15 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """
     solver = cfg.SOLVER
     check_choice("SOLVER.OPTIMIZER", solver.OPTIMIZER, OPTIMIZERS)
-    names = [name for name, _ in model.named_parameters()]
+    factors = layer_factors([name for name, _ in model.named_parameters()], solver.LAYER_DECAY)
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-        lr_factor_func=layer_factors(names, solver.LAYER_DECAY).__getitem__,
+        # Parameters of the model itself come as ".name".
+        lr_factor_func=lambda name: factors[name.removeprefix(".")],
     )
     return OPTIMIZERS[solver.OPTIMIZER](solver, params)
 
@@ -98,6 +99,10 @@ class PolynomialDecay(ParamScheduler):
     def __call__(self, where: float) -> float:
         """The factor at `where`, 0 to 1, of the decay."""
         return self.end + (1 - self.end) * (1 - where) ** self.power
+
+
+# fvcore's own refuses the step after the last.
+_CONSTANT = PolynomialDecay(end=1.0, power=1.0)
 
 
 class PlateauLR(LRMultiplier):
@@ -163,7 +168,7 @@ SCHEDULERS: dict[str, Callable[[CfgNode, Optimizer], LRScheduler]] = {
         cfg, optimizer, PolynomialDecay(end_factor(cfg), cfg.SOLVER.POLY_POWER)
     ),
     "WarmupConstantLR": lambda cfg, optimizer: _decay(cfg, optimizer, ConstantParamScheduler(1.0)),
-    PLATEAU: lambda cfg, optimizer: _decay(cfg, optimizer, ConstantParamScheduler(1.0), PlateauLR),
+    PLATEAU: lambda cfg, optimizer: _decay(cfg, optimizer, _CONSTANT, PlateauLR),
 }
 
 

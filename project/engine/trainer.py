@@ -169,6 +169,7 @@ class Trainer(DefaultTrainer):
     def stop(self) -> None:
         """Makes this iteration the last; what belongs to the end of a training follows."""
         self.max_iter = self.iter + 1
+        self.checkpointer.save("model_final", iteration=self.iter)
 
     def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""

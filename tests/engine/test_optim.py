@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from project.config import load_config
-from project.engine.optim import build_gradient_clipper, build_optimizer, build_scheduler
+from project.engine.layer_decay import layer_factors
+from project.engine.optim import (
+    build_gradient_clipper,
+    build_optimizer,
+    build_scheduler,
+    scale_learning_rate,
+)
 from project.errors import ConfigError
 
 
@@ -63,7 +69,7 @@ def test_steps():
 @pytest.mark.parametrize(
     ("key", "value", "suggestion"),
     [
-        ("SOLVER.OPTIMIZER", "AdamV", "AdamW"),
+        ("SOLVER.OPTIMIZER", "AdamV", "Adam, AdamW"),
         ("SOLVER.LR_SCHEDULER_NAME", "WarmupCosinLR", "WarmupCosineLR"),
     ],
 )
@@ -131,3 +137,84 @@ def test_no_clipping_unless_asked():
     parameter.grad = torch.tensor([1e6])
     build_gradient_clipper(load_config())([parameter])
     assert parameter.grad.item() == 1e6
+
+
+def test_constant_after_warmup():
+    words = ("SOLVER.LR_SCHEDULER_NAME", "WarmupConstantLR", "SOLVER.WARMUP_ITERS", "10")
+    found = rates(*words, "SOLVER.WARMUP_FACTOR", "0.1")
+    assert found[0] == pytest.approx(0.04) and found[10:] == pytest.approx([0.4] * 90)
+
+
+def test_adam_by_its_first_step():
+    """The rate times the sign of the gradient, in AdamW after the decay."""
+    words = ["SOLVER.BASE_LR", "0.1", "SOLVER.WEIGHT_DECAY", "0.5"]
+    for name, expected in (("Adam", [0.9, -0.9]), ("AdamW", [0.85, -0.85])):
+        cfg = load_config(None, ["SOLVER.OPTIMIZER", name, *words])
+        layer = nn.Linear(2, 1, bias=False)
+        layer.weight.data = torch.tensor([[1.0, -1.0]])
+        optimizer = build_optimizer(cfg, layer)
+        layer.weight.grad = torch.tensor([[3.0, -2.0]])
+        optimizer.step()
+        assert layer.weight[0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_norms_and_biases_may_go_without_decay():
+    words = ["SOLVER.WEIGHT_DECAY", "0.1", "SOLVER.WEIGHT_DECAY_NORM", "0.0"]
+    words += ["SOLVER.WEIGHT_DECAY_BIAS", "0.0"]
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.LayerNorm(3))
+    optimizer = build_optimizer(load_config(None, words), model)
+    decays = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
+    found = {name: decays[id(p)] for name, p in model.named_parameters()}
+    assert found.pop("0.weight") == 0.1 and set(found.values()) == {0.0} and len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"), [("SGD", 0.2), ("Adam", 0.1 * 2**0.5), ("AdamW", 0.1 * 2**0.5)]
+)
+def test_rates_follow_the_batch(optimizer, expected, caplog):
+    words = ["SOLVER.OPTIMIZER", optimizer, "SOLVER.BASE_LR", "0.1", "SOLVER.IMS_PER_BATCH", "32"]
+    cfg = load_config(None, words)
+    cfg.freeze()
+    assert scale_learning_rate(cfg) is cfg
+    cfg = load_config(None, [*words, "SOLVER.AUTO_SCALE_LR.ENABLED", "True"])
+    with caplog.at_level("INFO", logger="project"):
+        scaled = scale_learning_rate(cfg)
+    assert pytest.approx(expected) == scaled.SOLVER.BASE_LR and cfg.SOLVER.BASE_LR == 0.1
+    assert f"0.1 for 16 images -> {expected:g} for 32" in caplog.text
+
+
+LAYERS = {
+    "backbone.encoder.stages.stage1.0.weight": 0.5**3,
+    "backbone.encoder.stages.stage2.0.weight": 0.5**2,
+    "backbone.encoder.stages.stage3.0.bias": 0.5,
+    "backbone.fpn.fpn_lateral2.weight": 1.0,
+    "sem_seg_head.up_blocks.0.weight": 1.0,
+}
+RESNET = {
+    "backbone.bottom_up.stem.conv1.weight": 0.5**3,
+    "backbone.bottom_up.res2.0.conv1.weight": 0.5**2,
+    "backbone.bottom_up.res3.0.conv1.weight": 0.5,
+    "backbone.fpn_output3.weight": 1.0,
+    "roi_heads.box_head.fc1.weight": 1.0,
+}
+TIMM = {
+    "backbone.net.stem_0.weight": 0.5**3,
+    "backbone.net.stages_0.blocks.1.weight": 0.5**2,
+    "backbone.net.stages_1.blocks.0.weight": 0.5,
+    "sem_seg_head.predictor.weight": 1.0,
+}
+
+
+@pytest.mark.parametrize("names", [LAYERS, RESNET, TIMM], ids=["unet", "resnet", "timm"])
+def test_layer_decay(names):
+    assert layer_factors(list(names), 0.5) == names
+    assert set(layer_factors(list(names), 1.0).values()) == {1.0}
+
+
+def test_layer_decay_needs_layers():
+    with pytest.raises(ConfigError, match="no numbered stages"):
+        layer_factors(["backbone.a.weight", "head.weight"], 0.5)
+    with pytest.raises(ConfigError, match="above 0 and up to 1, found 0"):
+        layer_factors(["backbone.a.weight"], 0.0)

@@ -63,3 +63,43 @@ def test_fp16_needs_a_gpu():
     amp = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE", "fp16", "MODEL.DEVICE", "cpu"]
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         amp_dtype(load_config(None, amp))
+
+
+class Batched(nn.Module):
+    """Losses are means over a batch, as of heads; no batch statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2).double()
+
+    def forward(self, data: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        out = self.linear(torch.stack(data))
+        return {"loss": out.square().mean(), "other": out.abs().mean()}
+
+
+@pytest.mark.parametrize("parts", [2, 3, 6])
+def test_accumulated_gradients_are_those_of_the_batch(parts):
+    torch.manual_seed(0)
+    whole, cut = Batched(), Batched()
+    cut.load_state_dict(whole.state_dict())
+    batch = list(torch.randn(6, 4).double())
+    written = {}
+    for model, number in ((whole, 1), (cut, parts)):
+        step = TrainStep(
+            model,
+            [batch],
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            device="cpu",
+            dtype=None,
+            clip=lambda parameters: nn.utils.clip_grad_norm_(parameters, 0.1),
+            parts=number,
+        )
+        with EventStorage() as storage:
+            step.iter = 0
+            step.run_step()
+            written[number] = {k: v.latest() for k, v in storage.histories().items()}
+    assert written[1]["total_loss"] == pytest.approx(written[parts]["total_loss"], abs=1e-9)
+    for expected, found in zip(whole.parameters(), cut.parameters()):
+        assert expected.grad.norm() > 0.01
+        torch.testing.assert_close(found.grad, expected.grad, atol=1e-12, rtol=0)
+        torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
