@@ -167,7 +167,7 @@ SCHEDULERS: dict[str, Callable[[CfgNode, Optimizer], LRScheduler]] = {
     "WarmupPolyLR": lambda cfg, optimizer: _decay(
         cfg, optimizer, PolynomialDecay(end_factor(cfg), cfg.SOLVER.POLY_POWER)
     ),
-    "WarmupConstantLR": lambda cfg, optimizer: _decay(cfg, optimizer, ConstantParamScheduler(1.0)),
+    "WarmupConstantLR": lambda cfg, optimizer: _decay(cfg, optimizer, _CONSTANT),
     PLATEAU: lambda cfg, optimizer: _decay(cfg, optimizer, _CONSTANT, PlateauLR),
 }
 

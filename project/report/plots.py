@@ -19,6 +19,7 @@ Series = dict[str, np.ndarray]  # name -> (P, 2) iteration and value, iterations
 _WIDTH, _HEIGHT = 400, 250  # of the drawing, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 10, 40  # margins of the plotting area
 MOST_LINES, _MOST_POINTS = 8, 300
+_VALIDATION = "validation/total_loss"
 _SCORES = tuple(f"{task}/{metric}" for task, metric, _ in FIRST_SCORES)
 
 
@@ -39,9 +40,12 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> list[Curve]:
     """
     series = read_series(metrics)
     losses = {k: v for k, v in series.items() if k == "total_loss" or k.startswith("loss")}
+    both = {k: v for k, v in series.items() if k in ("total_loss", _VALIDATION)}
     scores = {k: v for k, v in series.items() if k.endswith(_SCORES)}
     rate = {k: v for k, v in series.items() if k == "lr"}
     figures = [("Loss", losses, ".3g"), ("Scores", scores, ".1f"), ("Learning rate", rate, ".2g")]
+    if _VALIDATION in both:
+        figures.insert(1, ("Loss in training and validation", both, ".3g"))
     return [
         figure(title, *_training_lines(lines, style), "iteration")
         for title, lines, style in figures
