@@ -18,6 +18,7 @@ LEFT_BEHIND = [
     "model_final.pth",
     "last_checkpoint",
     "results.json",
+    "per_image.npz",
     "report.html",
 ]
 NO_SEMANTICS = ["MODEL.MASK_UNET.SEMANTICS", "False"]
