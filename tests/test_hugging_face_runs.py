@@ -85,10 +85,3 @@ def test_from_pretrained_weights_to_predictions(coco_spec, tmp_path):
     assert load_tool("tools/predict.py").main([str(word) for word in argv]) == 0
     assert (tmp_path / "out" / "panoptic.json").is_file()
     assert len(list((tmp_path / "out" / "label_maps").iterdir())) == 6
-
-
-def test_labels_alone(label_map_spec, tmp_path):
-    config = write_config(tmp_path, CASES["semantics_segformer"])
-    found = scores(train(config, label_map_spec, tmp_path / "run"))
-    assert 0 < found["sem_seg"]["mIoU"] < 100
-    assert not {"bbox", "segm", "panoptic_seg"} & found.keys()

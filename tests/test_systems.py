@@ -67,6 +67,11 @@ SYSTEMS: dict[str, tuple[str, list]] = {
         ],
     ),
     "timm": ("configs/timm/mobilenet_digits.yaml", []),
+    "mask2former": ("configs/mask2former/mask2former_digits.yaml", []),
+    "maskformer": ("configs/maskformer/maskformer_digits.yaml", []),
+    "oneformer": ("configs/oneformer/oneformer_digits.yaml", []),
+    "eomt": ("configs/eomt/eomt_digits.yaml", []),
+    "segformer_hf": ("configs/segformer_hf/segformer_digits.yaml", []),
 }
 # What makes a test of seconds of any config.
 SHORT = [

@@ -18,6 +18,7 @@ LEFT_BEHIND = [
     "model_final.pth",
     "last_checkpoint",
     "results.json",
+    "per_image.npz",
     "report.html",
 ]
 NO_SEMANTICS = ["MODEL.MASK_UNET.SEMANTICS", "False"]
@@ -178,6 +179,9 @@ def test_torchrun_starts_the_same_script(tmp_path):
         (["TEST.BEST_METRIC", "sem_seg/mIoU", *NO_SEMANTICS], r"no TEST\.BEST_METRIC of this"),
         (["TEST.COCO_BACKEND", "pycocotool"], "Did you mean pycocotools"),
         (["TEST.COCO_MAX_DETECTIONS", "0"], "at least 1, found 0"),
+        (["TEST.CONFIDENCE", "50"], r"TEST\.CONFIDENCE is 50\.0; it must be from 0 to 1"),
+        (["TEST.BOOTSTRAP", "-1"], r"TEST\.BOOTSTRAP is -1; write the number of resamples"),
+        (["TEST.RAND_FOREGROUND", "celll"], r"RAND_FOREGROUND is 'celll', which is no class of"),
         (["SOLVER.OPTIMIZER", "AdamV"], "Did you mean AdamW"),
         (["SOLVER.AMP.DTYPE", "bf61"], "Did you mean bf16"),
         (["SOLVER.LR_SCHEDULER_NAME", "WarmupPoly"], "Did you mean WarmupPolyLR"),

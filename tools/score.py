@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     from project.data.register import dataset_records, register_dataset
     from project.data.spec import read_spec
     from project.errors import DatasetError, nearest
-    from project.evaluation.bootstrap import add_intervals
+    from project.evaluation.bootstrap import add_details
     from project.evaluation.per_image import path_beside, write_per_image
     from project.evaluation.prediction_files import ScoreOptions, score_with_statistics
     from project.evaluation.results import Results, dataset_results, table, write_results
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     options = {field.name: getattr(args, field.name) for field in fields(ScoreOptions)}
     scores, statistics = score_with_statistics(name, args.predictions, ScoreOptions(**options))
     dataset = dataset_results(len(dataset_records(name)), scores)
-    add_intervals(dataset, statistics.tasks, args.bootstrap)
+    add_details(dataset, statistics.tasks, args.bootstrap)
     results: Results = {
         "config": None,
         "weights": {"path": None, "sha256": None, "iteration": None},

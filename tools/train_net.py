@@ -90,7 +90,7 @@ def write_outcome(
     weights: "Weights",
 ) -> None:
     """Writes results.json, per_image.npz and report.html and prints the table of scores."""
-    from project.evaluation.bootstrap import add_intervals
+    from project.evaluation.bootstrap import add_details
     from project.evaluation.per_image import path_beside, write_per_image
     from project.evaluation.results import table, write_results
     from project.inference.examples import collect_examples
@@ -98,8 +98,9 @@ def write_outcome(
     from project.report.page import read_metrics, write_report
 
     output_dir = Path(cfg.OUTPUT_DIR)
-    for evaluation in evaluations.values():
-        add_intervals(evaluation.results, evaluation.statistics.tasks, cfg.TEST.BOOTSTRAP)
+    statistics = {name: evaluation.statistics() for name, evaluation in evaluations.items()}
+    for name, evaluation in evaluations.items():
+        add_details(evaluation.results, statistics[name].tasks, cfg.TEST.BOOTSTRAP)
     results: Results = {
         "config": config_file,
         "weights": weights,
@@ -108,7 +109,6 @@ def write_outcome(
     }
     path = output_dir / "results.json"
     write_results(results, path)
-    statistics = {name: evaluation.statistics for name, evaluation in evaluations.items()}
     write_per_image(statistics, path_beside(path))
     predictor = Predictor(cfg, model=model)
     examples = [

@@ -12,9 +12,8 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
@@ -25,6 +24,13 @@ from torch import nn
 
 from project.data.register import dataset_info
 from project.engine.averaging import WeightAverage
+from project.engine.checkpoint_files import (
+    has_checkpoint,
+    last_whole,
+    prune,
+    tag_last,
+    write_checkpoint,
+)
 from project.engine.zoo_pickle import read_zoo_pickle
 from project.errors import WeightsError, nearest
 from project.evaluation.results import Weights
@@ -46,6 +52,7 @@ class Checkpointer(DetectionCheckpointer):
         *,
         average: WeightAverage | None = None,
         classes: Classes | None = None,
+        keep: int = 0,
         **checkpointables: Any,
     ) -> None:
         """A checkpointer of one model.
@@ -55,11 +62,13 @@ class Checkpointer(DetectionCheckpointer):
             save_dir: where checkpoints are; "" saves none.
             average: goes with the model.
             classes: of the data set; kept beside the weights and compared when they are loaded.
+            keep: how many periodic checkpoints are left, the newest; 0: all.
             **checkpointables: whatever else has a state.
         """
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.average = average
         self.classes = classes
+        self.keep = keep
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
 
@@ -82,11 +91,24 @@ class Checkpointer(DetectionCheckpointer):
         if state:
             data.update({key: part.state_dict() for key, part in self.checkpointables.items()})
         data.update(extra)
-        path = os.path.join(self.save_dir, f"{name}.pth")
+        path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info("Saving checkpoint to %s", path)
-        _write_whole(path, lambda file: torch.save(data, file))
+        write_checkpoint(path, lambda file: torch.save(data, file))
         if tag:
-            self.tag_last_checkpoint(f"{name}.pth")
+            tag_last(path)
+            prune(path.parent, self.keep)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a run to go on with."""
+        return has_checkpoint(Path(self.save_dir))
+
+    def get_checkpoint_file(self) -> str:
+        """The last checkpoint that is not damaged.
+
+        Raises:
+            WeightsError: there is none.
+        """
+        return str(last_whole(Path(self.save_dir)))
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Goes on from the last checkpoint, or starts from the weights of `path`.
@@ -243,17 +265,3 @@ def describe_weights(path: str, iteration: int | None) -> Weights:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return {"path": path, "sha256": digest.hexdigest(), "iteration": iteration}
-
-
-def _write_whole(path: str, write: Callable[[BinaryIO], None]) -> None:
-    """Writes beside `path` and renames, so that `path` is always the old or the new file."""
-    partial = f"{path}.partial"
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise

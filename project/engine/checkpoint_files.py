@@ -110,12 +110,6 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remove_partial(folder: Path) -> None:
-    """Deletes what processes that died had not finished writing."""
-    for path in folder.glob(f"*{_PARTIAL}"):
-        path.unlink(missing_ok=True)
-
-
 class _partial:
     """A path to write to first; it is gone afterwards, whatever happened."""
 

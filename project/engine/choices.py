@@ -82,6 +82,7 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
         _check_instances(cfg)
     if purpose != "predict":
         check_metrics(cfg)
+        _check_test(cfg.TEST)
 
 
 def _check_dilated_resnet(resnets: CfgNode) -> None:
@@ -109,6 +110,17 @@ def _check_instances(cfg: CfgNode) -> None:
         raise ConfigError(
             "MODEL.ROI_POOLER is read by MaskUNet alone; with"
             f" {cfg.MODEL.META_ARCHITECTURE} set each head's POOLER_TYPE"
+        )
+
+
+def _check_test(test: CfgNode) -> None:
+    for key in ("CONFUSION_IOU", "CONFIDENCE"):
+        if not 0 <= test[key] <= 1:
+            raise ConfigError(f"TEST.{key} is {test[key]}; it must be from 0 to 1")
+    if test.BOOTSTRAP < 0:
+        raise ConfigError(
+            f"TEST.BOOTSTRAP is {test.BOOTSTRAP}; write the number of resamples, 1000 for example,"
+            " or 0 for no intervals"
         )
 
 

@@ -1,5 +1,6 @@
 """Scores a model on the test data sets of a config."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from detectron2.config import CfgNode
@@ -9,8 +10,6 @@ from detectron2.utils import comm
 from torch import nn
 
 from project.data.mapper import SegmentationMapper
-from project.data.register import dataset_records
-from project.evaluation.base import image_order
 from project.evaluation.build import build_evaluators
 from project.evaluation.per_image import ImageStatistics
 from project.evaluation.results import DatasetResults, dataset_results
@@ -24,11 +23,11 @@ class Evaluation:
         results: as results.json holds them.
         image_scores: image id -> 0 to 100, to choose the report's pictures by; of panoptics where
             they were scored, otherwise of semantics, otherwise of instances.
-        statistics: what is known of each image, for intervals and comparisons.
+        statistics: makes what is known of each image, for intervals and comparisons.
     """
 
     results: DatasetResults
-    statistics: ImageStatistics
+    statistics: Callable[[], ImageStatistics]
     image_scores: dict[int | str, float] = field(default_factory=dict)
 
 
@@ -48,10 +47,9 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Evaluation]:
             image_scores: dict[int | str, float] = {}
             for evaluator in evaluators:
                 image_scores = evaluator.image_scores or image_scores
-            order = image_order(record["image_id"] for record in dataset_records(name))
             evaluations[name] = Evaluation(
                 results=dataset_results(len(loader.dataset), scores),
-                statistics=ImageStatistics(order, evaluators.statistics),
+                statistics=evaluators.image_statistics,
                 image_scores=image_scores,
             )
     return evaluations

@@ -35,6 +35,7 @@ from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
 from project.engine.timm_inputs import fill_from_timm
 from project.errors import ConfigError, DatasetError, nearest
+from project.evaluation.semantic import check_foreground
 from project.modeling.hugging_face.completion import complete_hugging_face
 from project.modeling.roi_heads import needs_bitmasks as mask_head_needs_bitmasks
 from project.modeling.sem_seg_loss import inverse_frequency_weights
@@ -137,6 +138,7 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
     if not names:
         return
     categories = _agreed_categories(names)
+    check_foreground(cfg.TEST.RAND_FOREGROUND, categories.semantic, names[0])
     parts = model_parts(cfg)
     if parts.instances:
         _fill_count(cfg.MODEL.ROI_HEADS, "MODEL.ROI_HEADS", categories.things, names[0])

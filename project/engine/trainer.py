@@ -90,6 +90,7 @@ class Trainer(DefaultTrainer):
             cfg.OUTPUT_DIR,
             average=self.average,
             classes=class_names(cfg),
+            keep=cfg.SOLVER.CHECKPOINTS_KEPT,
             trainer=weakref.proxy(self),
         )
         self.register_hooks(self.build_hooks())

@@ -23,8 +23,6 @@ class ImageEvaluator(DatasetEvaluator):
         records: the data set's records by image id.
         image_scores: 0 to 100 for each image that had something to score, to choose pictures by;
             of all ranks after `evaluate()` on the main rank.
-        statistics: after `evaluate()` on the main rank, for each task that was scored what the
-            images contribute; rows in the order of `image_order`.
     """
 
     def __init__(self, dataset_name: str) -> None:
@@ -37,7 +35,7 @@ class ImageEvaluator(DatasetEvaluator):
     def reset(self) -> None:
         """Forgets all predictions; subclasses add their own accumulators."""
         self.image_scores: dict[ImageId, float] = {}
-        self.statistics: dict[str, TaskStatistics] = {}
+        self._statistics: dict[str, TaskStatistics] = {}
         self._seen: set[ImageId] = set()
 
     def start_image(self, image_id: ImageId, source: str) -> Record:
@@ -66,6 +64,13 @@ class ImageEvaluator(DatasetEvaluator):
             self.image_scores = dict(_items(scores for _, scores, _ in parts))
             self._seen = set(chain.from_iterable(seen for _, _, seen in parts))
         return [part for part, _, _ in parts]
+
+    def image_statistics(self) -> dict[str, TaskStatistics]:
+        """For each task that was scored what the images contribute, in the order of `image_order`.
+
+        On the main rank after `evaluate()`.
+        """
+        return self._statistics
 
     @property
     def num_missing(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from project.evaluation.curves import detection_curves
 from project.evaluation.image_statistics import TaskStatistics, Weighted, weighted_scores
 from project.evaluation.matches import MatchTable
 from project.evaluation.results import DatasetResults, headline_metrics, scored_tasks
@@ -16,7 +17,7 @@ from project.evaluation.results import DatasetResults, headline_metrics, scored_
 LEVEL = 95  # percent
 FEWEST = 100  # resamples, however large the data set
 _SEED = 20070  # fixed: the same predictions have the same intervals
-_WORK = 4e8  # detections times resamples that take about ten seconds
+_WORK = 4e7  # detections times resamples: some ten seconds
 
 Interval = list[float] | None
 
@@ -54,6 +55,24 @@ def percentile_interval(values: np.ndarray) -> Interval:
         return None
     edge = (100 - LEVEL) / 2
     return [round(float(v), 10) for v in np.percentile(defined, [edge, 100 - edge])]
+
+
+def add_details(
+    dataset: DatasetResults, statistics: Mapping[str, TaskStatistics], count: int
+) -> None:
+    """Writes into a data set's results what only final scores have: `add_intervals`, curves.
+
+    Args:
+        dataset: what was scored.
+        statistics: by task, all of the same images.
+        count: resamples that are wanted; 0 for no intervals.
+    """
+    add_intervals(dataset, statistics, count)
+    main = next((t for t in ("segm", "bbox") if isinstance(statistics.get(t), MatchTable)), None)
+    for task, scores in scored_tasks(dataset):
+        table = statistics.get(task)
+        if task == main and isinstance(table, MatchTable):
+            scores["curves"] = detection_curves(table)
 
 
 def add_intervals(

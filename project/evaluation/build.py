@@ -15,7 +15,7 @@ from project.data.labels import has_label_map
 from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
 from project.evaluation.average_precision import precision_scores
-from project.evaluation.base import ImageEvaluator
+from project.evaluation.base import ImageEvaluator, image_order
 from project.evaluation.coco_backend import evaluate_coco
 from project.evaluation.confusion import semantic_scores
 from project.evaluation.cross_tasks import (
@@ -24,11 +24,11 @@ from project.evaluation.cross_tasks import (
     instances_of_semantics,
     semantics_of_instances,
 )
-from project.evaluation.image_statistics import TaskStatistics
 from project.evaluation.instance import InstanceEvaluator
 from project.evaluation.matches import empty_table
 from project.evaluation.panoptic import PanopticEvaluator
 from project.evaluation.panoptic_quality import panoptic_scores
+from project.evaluation.per_image import ImageStatistics
 from project.evaluation.semantic import RAND_SCORES, SemanticEvaluator
 
 
@@ -71,10 +71,11 @@ class Evaluators(DatasetEvaluators):
             results |= part
         return {**results, "notes": notes}
 
-    @property
-    def statistics(self) -> dict[str, TaskStatistics]:
-        """What is known of each image, by task; on the main rank after `evaluate()`."""
-        return {task: s for e in self.evaluators for task, s in e.statistics.items()}
+    def image_statistics(self) -> ImageStatistics:
+        """What is known of each image; on the main rank after `evaluate()`, and of one data set."""
+        tasks = {task: s for e in self.evaluators for task, s in e.image_statistics().items()}
+        records = self.evaluators[0].records if self.evaluators else {}
+        return ImageStatistics(image_order(records), tasks)
 
 
 def build_evaluators(dataset_name: str, cfg: CfgNode) -> Evaluators:

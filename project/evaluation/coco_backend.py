@@ -53,7 +53,7 @@ def evaluate_coco(
     Raises:
         ConfigError: an unknown or missing backend, or a limit below 1.
     """
-    scores, _ = _score_and_ious(ground_truth, detections, iou_type, backend, max_detections)
+    scores, _ = score_with_ious(ground_truth, detections, iou_type, backend, max_detections)
     return scores
 
 
@@ -65,11 +65,11 @@ def score_and_match(
     max_detections: int = DEFAULT_LIMIT,
 ) -> tuple[dict[str, Any], MatchTable, Ious]:
     """As `evaluate_coco`, with the matches of every image and the IoUs that they rest on."""
-    scores, ious = _score_and_ious(ground_truth, detections, iou_type, backend, max_detections)
+    scores, ious = score_with_ious(ground_truth, detections, iou_type, backend, max_detections)
     return scores, match_table(ground_truth, detections, ious, max_detections), ious
 
 
-def _score_and_ious(
+def score_with_ious(
     ground_truth: dict[str, Any],
     detections: list[dict[str, Any]],
     iou_type: str,

@@ -17,6 +17,7 @@ import torch
 from project.data.categories import IGNORE_LABEL, Categories
 from project.evaluation.base import ImageEvaluator, ImageId
 from project.evaluation.detections import ImageDetections, from_instances
+from project.evaluation.image_statistics import TaskStatistics
 from project.evaluation.instance import InstanceEvaluator
 from project.evaluation.semantic import SemanticEvaluator
 
@@ -97,9 +98,12 @@ class CrossEvaluator(ImageEvaluator):
         if not results:
             return {}
         ((task, scores),) = ((k, v) for k, v in results.items() if k != "notes")
-        self.statistics = dict(zip([self._name], self._inner.statistics.values()))
         notes = [note.replace(f"{task}:", f"{self._name}:", 1) for note in results["notes"]]
         return {self._name: scores, "notes": notes}
+
+    def image_statistics(self) -> dict[str, TaskStatistics]:
+        """The inner evaluator's under this task's name."""
+        return dict(zip([self._name], self._inner.image_statistics().values()))
 
 
 def label_map_of(instances: Any, categories: Categories, *, min_score: float) -> np.ndarray:

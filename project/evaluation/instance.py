@@ -9,10 +9,10 @@ from project.data.files import some_of
 from project.evaluation.average_precision import precision_scores
 from project.evaluation.base import ImageEvaluator, ImageId, check_size
 from project.evaluation.boundary import boundary_ious
-from project.evaluation.coco_backend import DEFAULT_LIMIT, score_and_match
-from project.evaluation.curves import detection_curves
+from project.evaluation.coco_backend import DEFAULT_LIMIT, score_with_ious
 from project.evaluation.detections import ImageDetections, coco_results, from_instances
 from project.evaluation.f1 import CONFIDENT, MIN_IOU, f1_score
+from project.evaluation.image_statistics import TaskStatistics
 from project.evaluation.instance_confusion import confusion_counts, image_ious
 from project.evaluation.instance_truth import InstanceTruth
 from project.evaluation.matches import AREAS, Ious, MatchTable, match_table
@@ -64,7 +64,7 @@ class InstanceEvaluator(ImageEvaluator):
         """Forgets all predictions."""
         super().reset()
         self._detections: dict[ImageId, ImageDetections] = {}
-        self._tables: dict[str, MatchTable] = {}
+        self._ious: dict[str, Ious] = {}
         side = len(self.info.categories.things) + 1
         self._confusion = np.zeros((side, side), dtype=np.int64)
 
@@ -117,22 +117,18 @@ class InstanceEvaluator(ImageEvaluator):
         self._detections = {image: found for part, _ in parts for image, found in part.items()}
         results: dict[str, Any] = {}
         notes: list[str] = []
-        ious: Ious = {}
         for task in self._tasks:
             obstacle = self._obstacle(task)
             results[task] = None
-            if not obstacle and task == "boundary":
-                results[task] = self._score_boundaries(ious)
-            elif not obstacle:
-                results[task], ious = self._score(task)
+            if not obstacle:
+                score = self._score_boundaries if task == "boundary" else self._score
+                results[task] = score(task)
             found = [obstacle] if obstacle else [*self._remarks(task), *_undefined(results[task])]
             notes += [f"{task}: {note}" for note in found]
         main = next((t for t in ("segm", "bbox") if results.get(t)), None)
         if main:
             matrix = sum(part for _, part in parts) + self._confused_unseen(main)
             results[main]["confusion"] = self._described(matrix)
-            results[main]["curves"] = detection_curves(self._tables[main])
-        self.statistics = dict(self._tables)
         return {**results, "notes": notes}
 
     def coco_results(self) -> list[dict[str, Any]]:
@@ -143,21 +139,30 @@ class InstanceEvaluator(ImageEvaluator):
             for result in coco_results(image_id, detections, self.info.categories)
         ]
 
-    def _score(self, task: str) -> tuple[dict[str, Any], Ious]:
-        """COCO's numbers by box or by mask, and the IoUs of all images."""
-        scores, table, ious = score_and_match(
+    def image_statistics(self) -> dict[str, TaskStatistics]:
+        """Made when it is asked for: scores in the course of a training do without."""
+        if not self._statistics:
+            self._statistics = {task: self._matches(task) for task in self._ious}
+        return self._statistics
+
+    def _score(self, task: str) -> dict[str, Any]:
+        """COCO's numbers by box or by mask."""
+        scores, self._ious[task] = score_with_ious(
             self._truth.coco(task), self._coco(task), task, self._backend, self._max_detections
         )
-        self._tables[task] = table
-        return scores, ious
+        return scores
 
-    def _score_boundaries(self, mask_ious: Ious) -> dict[str, Any]:
-        """The same rules with boundary IoU."""
-        truth, detections = self._truth.coco("segm"), self._coco("segm")
-        ious = boundary_ious(truth, detections, mask_ious, self._max_detections)
-        table = match_table(truth, detections, ious, self._max_detections)
-        self._tables["boundary"] = table
-        return precision_scores(table, f"AR{self._max_detections}")
+    def _score_boundaries(self, task: str) -> dict[str, Any]:
+        """The same rules with boundary IoU; after the masks were scored."""
+        self._ious[task] = boundary_ious(
+            self._truth.coco("segm"), self._coco("segm"), self._ious["segm"], self._max_detections
+        )
+        return precision_scores(self._matches(task), f"AR{self._max_detections}")
+
+    def _matches(self, task: str) -> MatchTable:
+        shape = "bbox" if task == "bbox" else "segm"
+        truth, found = self._truth.coco(shape), self._coco(shape)
+        return match_table(truth, found, self._ious[task], self._max_detections)
 
     def _coco(self, task: str) -> list[dict[str, Any]]:
         """All detections as `evaluate_coco` takes them."""

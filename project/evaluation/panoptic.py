@@ -80,7 +80,7 @@ class PanopticEvaluator(ImageEvaluator):
             return {}
         counts = np.sum(parts, axis=0)
         categories = self.info.categories
-        self.statistics = {
+        self._statistics = {
             "panoptic_seg": SegmentCounts(categories.semantic, len(categories.stuff), counts)
         }
         scores = panoptic_scores(counts.sum(axis=0), categories)

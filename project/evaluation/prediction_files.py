@@ -20,7 +20,7 @@ from project.data.files import files_by_stem, some_of
 from project.data.labels import LabelEncoding, read_label_map
 from project.data.register import DatasetInfo
 from project.errors import PredictionsError, nearest
-from project.evaluation.base import ImageEvaluator, image_order
+from project.evaluation.base import ImageEvaluator
 from project.evaluation.build import Evaluators, no_pixels, no_things, obstacle_to
 from project.evaluation.coco_backend import DEFAULT_LIMIT
 from project.evaluation.cross_tasks import (
@@ -99,8 +99,7 @@ def score_with_statistics(
     evaluators, notes = _SCORERS[form](dataset_name, path, content, options)
     scores = evaluators.evaluate()
     scores["notes"] += notes
-    order = image_order(next(iter(evaluators)).records)
-    return scores, ImageStatistics(order, evaluators.statistics)
+    return scores, evaluators.image_statistics()
 
 
 def read_json(path: Path) -> Any:

@@ -123,7 +123,7 @@ class SemanticEvaluator(ImageEvaluator):
             of_images = np.fmax.reduce([part for _, part, _ in parts])
             values = dict(zip(RAND_SCORES, of_images.T))
             scores |= {name: _mean(column) for name, column in values.items()}
-        self.statistics = {"sem_seg": PixelCounts(names, counts, values)}
+        self._statistics = {"sem_seg": PixelCounts(names, counts, values)}
         unclassified = sum(part for _, _, part in parts) / max(total[:, TRUE].sum(), 1)
         return {"sem_seg": scores, "notes": self._notes(scores, unclassified)}
 

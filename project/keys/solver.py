@@ -34,5 +34,8 @@ def add_solver_keys(cfg: CfgNode) -> None:
     # Averaged weights: scored and saved in place of the last ones. DECAY 0 is the plain mean since
     # START (share of MAX_ITER); otherwise average = DECAY * average + (1 - DECAY) * weights.
     cfg.SOLVER.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999, "START": 0.0})
+    # Periodic checkpoints (CHECKPOINT_PERIOD) that are left, the newest; 0: all. model_best.pth and
+    # model_final.pth always stay.
+    cfg.SOLVER.CHECKPOINTS_KEPT = 0
     # Iterations between two lines of progress.
     cfg.SOLVER.LOG_PERIOD = 20

@@ -52,13 +52,18 @@ def _subject(found: Comparison) -> str:
 
 
 def _signed(difference: Difference) -> str:
-    return f"{difference.difference:+.1f}"
+    return _plus(difference.difference)
+
+
+def _plus(value: float) -> str:
+    """With its sign, and no minus before what is rounded to 0."""
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def _between(difference: Difference) -> str:
     if difference.interval is None:
         return "-"
-    return f"{difference.interval[0]:+.1f} to {difference.interval[1]:+.1f}"
+    return f"{_plus(difference.interval[0])} to {_plus(difference.interval[1])}"
 
 
 def _dataset(found: Comparison) -> str:

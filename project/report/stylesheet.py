@@ -56,6 +56,8 @@ dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 .cards .gauge { height: 4px; border-radius: 2px; margin-top: .7rem; background:
   linear-gradient(90deg, var(--accent) calc(var(--value) * 1%), var(--rule) 0); }
 
+.cards + .meaning { margin-top: 1.2rem; }
+.plots + .scroll { margin-top: 1.2rem; }
 .tables { display: flex; flex-wrap: wrap; gap: .4rem 3rem; align-items: flex-start; }
 .tables > div { max-width: 100%; }
 .tables .meaning { max-width: 26rem; }

@@ -66,7 +66,11 @@ def test_a_save_that_fails_leaves_the_file_before_it(tmp_path):
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         checkpointer.save("model", unpicklable=lambda: None)
     assert (tmp_path / "model.pth").read_bytes() == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model.pth"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "last_checkpoint",
+        "model.pth",
+        "model.pth.sha256",
+    ]
 
 
 def test_zoo_pickle_of_arrays_is_read(tmp_path):

@@ -54,7 +54,7 @@ def test_results_have_the_promised_shape(perfect, capsys):
     assert results["weights"] == {"path": None, "sha256": None, "iteration": None}
     assert results["backend"] == "pycocotools"
     (dataset,) = results["datasets"].values()
-    assert list(dataset) == ["images", "bbox", "segm", "notes"]
+    assert list(dataset) == ["images", "bbox", "segm", "notes", "resamples"]
     assert dataset["images"] == 6
     printed = capsys.readouterr().out
     assert printed.isascii()

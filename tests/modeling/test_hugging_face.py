@@ -127,7 +127,7 @@ def test_ignored_pixels_neither_teach_nor_count():
     assert not torch.allclose(losses(slice(0, 8)), expected)
 
 
-@pytest.mark.parametrize("name", ["joint_mask2former", "joint_oneformer", "semantics_segformer"])
+@pytest.mark.parametrize("name", ["joint_mask2former", "joint_oneformer", "semantics_hf_segformer"])
 def test_bfloat16_autocast_trains_and_predicts(name):
     model = build_model(tiny(*CASES[name]))
     batch = [make_input(61, 75, seed=1), make_input(50, 48, objects=0)]
@@ -268,7 +268,7 @@ def test_nothing_found():
 def test_the_library_sees_rgb():
     bgr = ["INPUT.FORMAT", "BGR", "MODEL.PIXEL_MEAN", [1.0, 2.0, 3.0]]
     rgb = ["INPUT.FORMAT", "RGB", "MODEL.PIXEL_MEAN", [3.0, 2.0, 1.0]]
-    case = CASES["semantics_segformer"]
+    case = CASES["semantics_hf_segformer"]
     first, second = (build_model(tiny(*case, *order)).eval() for order in (bgr, rgb))
     second.load_state_dict(first.state_dict())
     item = make_input(40, 50)
@@ -282,7 +282,7 @@ def test_the_library_sees_rgb():
 
 def test_images_of_one_channel():
     keys = ["MODEL.PIXEL_MEAN", [100.0], "MODEL.PIXEL_STD", [50.0], "INPUT.CHANNELS", 1]
-    for name in ("semantics_segformer", "joint_mask2former", "instances_eomt"):
+    for name in ("semantics_hf_segformer", "joint_mask2former", "instances_eomt"):
         model = build_model(tiny(*CASES[name], *keys)).eval()
         item = make_input(40, 50)
         assert model([{**item, "image": item["image"][:1]}])

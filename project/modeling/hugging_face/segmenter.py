@@ -15,6 +15,8 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from project.data.categories import IGNORE_LABEL
+from project.modeling.batching import Inputs, wanted_sizes
+from project.modeling.class_counts import check_class_counts
 from project.modeling.hugging_face import library
 from project.modeling.hugging_face.networks import (
     MaskFormerNetwork,
@@ -33,7 +35,6 @@ from project.modeling.hugging_face.texts import build_tokenizer
 from project.modeling.pixels import normalize_image
 from project.modeling.sem_seg_loss import SemSegLoss
 
-Inputs = list[dict[str, Any]]
 _STRIDE = 32  # of the coarsest features of all models with a pyramid
 
 
@@ -99,6 +100,12 @@ class HuggingFaceSegmenter(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         keys = cfg.MODEL.HUGGING_FACE
+        check_class_counts(
+            cfg,
+            instances=keys.TASK != "semantic",
+            semantics=keys.TASK != "instance",
+            parts="choose another MODEL.HUGGING_FACE.TASK",
+        )
         labels = library.class_labels(cfg)
         config = library.build_config(keys.NAME, keys.CONFIG)
         things = cfg.MODEL.ROI_HEADS.NUM_CLASSES
@@ -145,8 +152,8 @@ class HuggingFaceSegmenter(nn.Module):
         if self.training:
             return self._losses(batched_inputs, pixels, frame)
         geometries = [
-            Geometry(frame, used, (x.get("height", used[0]), x.get("width", used[1])))
-            for x, used in zip(batched_inputs, images.image_sizes)
+            Geometry(frame, used, wanted)
+            for used, wanted in zip(images.image_sizes, wanted_sizes(batched_inputs, images))
         ]
         if isinstance(self.network, PixelNetwork):
             logits = self._enlarge(self.network(pixels), frame)
