@@ -82,6 +82,9 @@ class DeepLabHead(SemanticHead, DeepLabV3PlusHead):
             "train_size": None,
         }
         super().__init__(num_classes=num_classes, inherited=decoder, **judges)
+        # Detectron2 starts it near zero, which suits SGD. Adam moves all weights by the same step, so
+        # the classes would stay alike and the training at the most frequent one.
+        self.predictor.reset_parameters()
         accept_single_values(self)
         self.to_pixels = Bilinear(stride)
 
