@@ -56,6 +56,7 @@ AIMS: dict[str, tuple[str, ...]] = {
     "voc/deeplabv3plus_R_50_D8.yaml": ("76.81",),
     "voc/upernet_R_50.yaml": ("75.92",),
     "voc/hrnet_w18.yaml": ("72.90",),
+    "cityscapes/bottom_up_R_50.yaml": ("60.3", "78.2", "33.2"),
     "voc/unet_R_50.yaml": (),
 }
 # Specification -> (things, stuff).
