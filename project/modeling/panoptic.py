@@ -40,7 +40,6 @@ def count_stuff(cfg: CfgNode) -> int:
     return cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - cfg.MODEL.ROI_HEADS.NUM_CLASSES
 
 
-
 def merge_panoptic(
     instances: Instances,
     sem_seg: Tensor,

@@ -109,11 +109,10 @@ def test_images_in_tiles_and_views(trained, tmp_path):
     parts = [np.asarray(Image.open(images_of(trained) / f"{i:03}.png")) for i in range(6)]
     photo = np.concatenate([np.concatenate(parts[i : i + 3], axis=1) for i in (0, 3)])
     Image.fromarray(photo).save(tmp_path / "photo.png")
-    for name, flags in (
-        ("whole", []),
-        ("tiled", ["--tile", "128", "--overlap", "64", "--augment"]),
-    ):
-        predict(trained, tmp_path / "photo.png", tmp_path / name, *flags)
+    merged = ["MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.05"]
+    tiles = ["--tile", "128", "--overlap", "64", "--augment", *merged]
+    for name, words in (("whole", merged), ("tiled", tiles)):
+        predict(trained, tmp_path / "photo.png", tmp_path / name, *words)
     maps = [
         np.asarray(Image.open(tmp_path / name / "label_maps" / "photo.png"))
         for name in ("whole", "tiled")
