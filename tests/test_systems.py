@@ -68,8 +68,6 @@ SYSTEMS: dict[str, tuple[str, list]] = {
             *["MODEL.SEM_SEG_HEAD.IN_FEATURES", ["p2", "p3", "p4", "p5"]],
         ],
     ),
-    "bottom_up": ("configs/bottom_up/bottom_up_digits.yaml", []),
-    "watershed": ("configs/watershed/watershed_digits.yaml", []),
     "timm": ("configs/timm/mobilenet_digits.yaml", []),
     "mask2former": ("configs/mask2former/mask2former_digits.yaml", []),
     "maskformer": ("configs/maskformer/maskformer_digits.yaml", []),
