@@ -26,23 +26,33 @@ class Follower(HookBase):
         """
         self.patience = patience
         self.metric = metric
+        self.told_at = 0
 
-    def after_evaluation(self, value: float | None) -> None:
-        """Takes a score; None where it could not be computed."""
+    def after_evaluation(self, value: float | None, done: int) -> None:
+        """Takes a score, once.
+
+        Args:
+            value: the score; None where it could not be computed.
+            done: iterations before it. A run that goes on may tell again what is known.
+        """
+        if done == self.told_at:
+            return
+        self.told_at = done
         if self.patience.ends(value):
-            self.stood_still()
+            self.stood_still(done)
 
-    def stood_still(self) -> None:
+    def stood_still(self, done: int) -> None:
         """What is to be done then."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Called by the trainer."""
-        return self.patience.state_dict()
+        return {**self.patience.state_dict(), "told_at": self.told_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Called by the trainer."""
         self.patience.load_state_dict(state_dict)
+        self.told_at = state_dict["told_at"]
 
 
 class PlateauHook(Follower):
@@ -56,7 +66,7 @@ class PlateauHook(Follower):
         self.factor = factor
         self.lowest = lowest
 
-    def stood_still(self) -> None:
+    def stood_still(self, done: int) -> None:
         """Called by `after_evaluation`."""
         self.scheduler.lower(self.factor, self.lowest)
         logger.info(
@@ -68,18 +78,25 @@ class PlateauHook(Follower):
 
 
 class EarlyStoppingHook(Follower):
-    """Ends the training when a score stands still."""
+    """Ends the training when a score stands still; a run that has ended so stays at its end."""
 
-    def stood_still(self) -> None:
+    def before_train(self) -> None:
+        """Called by the trainer; with more patience than before, the run goes on."""
+        if self.trainer.start_iter > 0 and self.patience.waited >= self.patience.patience:
+            logger.info("this run has ended by SOLVER.EARLY_STOPPING; a higher PATIENCE goes on")
+            self.trainer.max_iter = self.trainer.start_iter
+
+    def stood_still(self, done: int) -> None:
         """Called by `after_evaluation`."""
         logger.info(
             "%s has not risen for %d evaluations: the training ends after iteration %d; the best"
             " weights are in model_best.pth",
             self.metric,
             self.patience.patience,
-            self.trainer.iter,
+            done - 1,
         )
-        self.trainer.stop()
+        self.patience.waited = self.patience.patience  # for a run that is taken up
+        self.trainer.stop(done)
 
 
 def build_followers(cfg: CfgNode, scheduler: LRScheduler) -> list[Follower]:

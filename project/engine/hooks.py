@@ -99,6 +99,12 @@ class ValidationHook(HookBase):
         self.period = period
         self.losses = losses
 
+    def before_train(self) -> None:
+        """Measures what the checkpoint of a run that goes on was saved before."""
+        start = self.trainer.start_iter
+        if self.period > 0 and start > 0 and start % self.period == 0:
+            self.trainer.validation_losses = self.losses.measure(self.trainer.raw_model)
+
     def after_step(self) -> None:
         """Called by the trainer."""
         done = self.trainer.iter + 1
@@ -140,9 +146,10 @@ class EvaluationHook(HookBase):
             self.best = saved["best"]
             logger.info("best so far: %s", self.best)
         start = self.trainer.start_iter
-        if self.followers and self.period > 0 and start > 0 and start % self.period == 0:
+        goes_on = 0 < start < self.trainer.max_iter
+        if self.followers and goes_on and self.period > 0 and start % self.period == 0:
             # The checkpoint was saved before the evaluation that its state should know of.
-            self._tell(self.evaluate())
+            self._tell(self.evaluate(), start)
 
     def after_step(self) -> None:
         """Called by the trainer."""
@@ -163,10 +170,10 @@ class EvaluationHook(HookBase):
         # The others wait here rather than in the next step's first collective call.
         comm.synchronize()
         if self.trainer.iter < self.trainer.max_iter:
-            self._tell(results)
+            self._tell(results, self.trainer.iter + 1)
 
-    def _tell(self, results: dict[str, DatasetResults]) -> None:
-        """Gives the followers their values, the same on all ranks."""
+    def _tell(self, results: dict[str, DatasetResults], done: int) -> None:
+        """Gives the followers their values after `done` iterations, the same on all ranks."""
         found: list[float | None] = []
         for follower in self.followers:
             if follower.metric == VALIDATION_LOSS:
@@ -175,7 +182,7 @@ class EvaluationHook(HookBase):
             elif results:
                 found.append(best_metric(next(iter(results.values())), follower.metric)[1])
         for follower, value in zip(self.followers, comm.all_gather(found)[0]):
-            follower.after_evaluation(value)
+            follower.after_evaluation(value, done)
 
     def _store(self, results: dict[str, DatasetResults]) -> None:
         for dataset, scores in results.items():

@@ -55,7 +55,7 @@ def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
         SeededSamples(shared, training_mapper(cfg, mapper, records, shared), seed),
         batch_sampler=BatchSampler(
             by_shape(records) if loader.ASPECT_RATIO_GROUPING else [0] * len(records),
-            _batch_size(cfg),
+            batch_size(cfg),
             seed,
             factors=_factors(cfg, mapper, records).tolist() if repeats else None,
             rank=comm.get_rank(),
@@ -68,7 +68,7 @@ def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
     )
 
 
-def _batch_size(cfg: CfgNode) -> int:
+def batch_size(cfg: CfgNode) -> int:
     """Images of all ranks together.
 
     Raises:
@@ -79,6 +79,12 @@ def _batch_size(cfg: CfgNode) -> int:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH is {size}, the images of all {ranks} ranks together: it must be"
             f" a multiple of {ranks}, such as {max(1, round(size / ranks)) * ranks}"
+        )
+    parts = cfg.SOLVER.ACCUMULATE
+    if size // ranks % parts:
+        raise ConfigError(
+            f"SOLVER.ACCUMULATE is {parts}, but each of {ranks} ranks has {size // ranks} images of"
+            f" a batch of SOLVER.IMS_PER_BATCH {size}: it must divide these"
         )
     return size
 

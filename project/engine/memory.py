@@ -1,18 +1,21 @@
 """What trades time for memory, and the start for speed: checkpointing and compiling of modules."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
+import torch
+from detectron2.config import CfgNode
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from project.engine.stages import stages_of
 from project.errors import ConfigError
-
-# Parts of a backbone that are computed again one at a time.
-_STAGES = ("stages", "blocks", "layers")
 
 
 def checkpoint_backbone(model: nn.Module) -> None:
@@ -24,34 +27,23 @@ def checkpoint_backbone(model: nn.Module) -> None:
     Raises:
         ConfigError: the backbone has no stages that are known here.
     """
-    backbone = getattr(model, "backbone", None)
-    stages = list(_stages(backbone)) if isinstance(backbone, nn.Module) else []
+    names = dict.fromkeys(stages_of(name for name, _ in model.named_parameters()).values())
+    stages = [model.get_submodule(name) for name in names if name]
     if not stages:
+        backbone = type(getattr(model, "backbone", model)).__name__
         raise ConfigError(
-            f"MODEL.GRADIENT_CHECKPOINTING: the backbone {type(backbone).__name__} has no stages"
-            " that are known; leave the key out, or lower SOLVER.IMS_PER_BATCH"
+            f"MODEL.GRADIENT_CHECKPOINTING: the backbone {backbone} has no stages that are known;"
+            " leave the key out, or lower SOLVER.IMS_PER_BATCH or raise SOLVER.ACCUMULATE"
         )
     for stage in stages:
         stage.forward = partial(_recomputed, stage, stage.forward)
 
 
-def _stages(backbone: nn.Module) -> Iterator[nn.Module]:
-    for module in backbone.modules():
-        for name in _STAGES:
-            found = getattr(module, name, None)
-            children = found if isinstance(found, (list, tuple)) else ()
-            if isinstance(found, (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
-                children = list(found.children())
-            if children:
-                yield from (child for child in children if isinstance(child, nn.Module))
-                return
-
-
-def _recomputed(stage: nn.Module, forward: Any, *inputs: Any) -> Any:
-    if not stage.training:
-        return forward(*inputs)
+def _recomputed(stage: nn.Module, forward: Any, *inputs: Any, **options: Any) -> Any:
+    if not (stage.training and torch.is_grad_enabled()):
+        return forward(*inputs, **options)
     contexts = partial(_contexts, stage)
-    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts, **options)
 
 
 def _contexts(
@@ -85,3 +77,30 @@ def compile_parts(model: nn.Module) -> None:
         part = getattr(model, name, None)
         if isinstance(part, nn.Module):
             part.compile(dynamic=True)
+
+
+def check_compiler(cfg: CfgNode) -> None:
+    """Checks that this machine can do what MODEL.COMPILE asks for.
+
+    Args:
+        cfg: MODEL.DEVICE must be resolved.
+
+    Raises:
+        ConfigError: there is no compiler.
+    """
+    if not cfg.MODEL.COMPILE:
+        return
+    if cfg.MODEL.DEVICE == "cpu" and not has_compiler():
+        raise ConfigError(
+            "MODEL.COMPILE needs a C++ compiler on the CPU, and neither $CXX nor g++ nor clang++ is"
+            " there; install one, or leave the key out"
+        )
+    if cfg.MODEL.DEVICE != "cpu" and find_spec("triton") is None:
+        raise ConfigError(
+            "MODEL.COMPILE needs the package triton on a GPU; install it, or leave the key out"
+        )
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler that torch would take."""
+    return any(map(shutil.which, [os.environ.get("CXX") or "g++", "g++", "clang++"]))

@@ -54,14 +54,18 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     solver = cfg.SOLVER
     check_choice("SOLVER.OPTIMIZER", solver.OPTIMIZER, OPTIMIZERS)
     factors = layer_factors([name for name, _ in model.named_parameters()], solver.LAYER_DECAY)
+
+    def factor(name: str) -> float:
+        # Detectron2's own factor of biases would take the place of that of their layer.
+        bias = solver.BIAS_LR_FACTOR if name.rpartition(".")[2] == "bias" else 1.0
+        return bias * factors[name.removeprefix(".")]  # the model's own come as ".name"
+
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-        # Parameters of the model itself come as ".name".
-        lr_factor_func=lambda name: factors[name.removeprefix(".")],
+        lr_factor_func=factor,
     )
     return OPTIMIZERS[solver.OPTIMIZER](solver, params)
 

@@ -33,6 +33,7 @@ from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
 from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
+from project.engine.solver_checks import check_scored
 from project.engine.timm_inputs import fill_from_timm
 from project.errors import ConfigError, DatasetError, nearest
 from project.evaluation.semantic import check_foreground
@@ -87,6 +88,7 @@ def prepare_config(
     register_datasets(cfg)
     needed = _needed_datasets(cfg, purpose)
     if purpose == "train":
+        check_scored(cfg)
         check_training_data(cfg, needed)
         _check_taught(cfg)
     else:

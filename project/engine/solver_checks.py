@@ -2,6 +2,7 @@
 
 from detectron2.config import CfgNode
 
+from project.engine.memory import check_compiler
 from project.engine.optim import PLATEAU
 from project.engine.validation import VALIDATION_LOSS
 from project.errors import ConfigError
@@ -29,6 +30,12 @@ def check_solver(cfg: CfgNode) -> None:
         )
     if solver.AUTO_SCALE_LR.ENABLED and solver.AUTO_SCALE_LR.REFERENCE_BATCH < 1:
         raise ConfigError("SOLVER.AUTO_SCALE_LR.REFERENCE_BATCH must be at least 1")
+    if solver.AUTO_SCALE_LR.ENABLED and solver.REFERENCE_WORLD_SIZE > 0:
+        raise ConfigError(
+            "SOLVER.AUTO_SCALE_LR and SOLVER.REFERENCE_WORLD_SIZE both scale the learning rate;"
+            " turn one off"
+        )
+    check_compiler(cfg)
     if solver.LR_SCHEDULER_NAME == PLATEAU:
         _check_follower(cfg, "PLATEAU", solver.PLATEAU)
         if not 0 < solver.PLATEAU.FACTOR < 1:
@@ -37,6 +44,26 @@ def check_solver(cfg: CfgNode) -> None:
             )
     if solver.EARLY_STOPPING.PATIENCE > 0:
         _check_follower(cfg, "EARLY_STOPPING", solver.EARLY_STOPPING)
+
+
+def check_scored(cfg: CfgNode) -> None:
+    """Checks, when the data sets are known, that what waits for scores will get some.
+
+    Raises:
+        ConfigError: there are no images to score on.
+    """
+    solver = cfg.SOLVER
+    waiting = {
+        "SOLVER.PLATEAU": solver.LR_SCHEDULER_NAME == PLATEAU,
+        "SOLVER.EARLY_STOPPING": solver.EARLY_STOPPING.PATIENCE > 0,
+        "TEST.VALIDATION_LOSS_IMAGES": cfg.TEST.VALIDATION_LOSS_IMAGES > 0,
+    }
+    needs = [key for key, waits in waiting.items() if waits]
+    if needs and not cfg.DATASETS.TEST:
+        raise ConfigError(
+            f"{' and '.join(needs)}: there are no images to score on; give a data set with the"
+            " split val, or DATASETS.TEST"
+        )
 
 
 def check_metrics(cfg: CfgNode) -> None:

@@ -111,7 +111,9 @@ class Trainer(DefaultTrainer):
             )
         followers = build_followers(cfg, self.scheduler)
         if cfg.TEST.VALIDATION_LOSS_IMAGES > 0:
-            chain.append(ValidationHook(cfg.TEST.EVAL_PERIOD, ValidationLosses(cfg)))
+            chain.append(
+                ValidationHook(cfg.TEST.EVAL_PERIOD, ValidationLosses(cfg, amp_dtype(cfg)))
+            )
         chain += followers
         # After the checkpoint, so that an evaluation that fails loses no training.
         chain.append(
@@ -167,10 +169,10 @@ class Trainer(DefaultTrainer):
             finally:
                 self.after_train()
 
-    def stop(self) -> None:
-        """Makes this iteration the last; what belongs to the end of a training follows."""
-        self.max_iter = self.iter + 1
-        self.checkpointer.save("model_final", iteration=self.iter)
+    def stop(self, done: int) -> None:
+        """Ends the training after `done` iterations; what belongs to its end follows."""
+        self.max_iter = done
+        self.checkpointer.save("model_final", iteration=done - 1)
 
     def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""

@@ -10,8 +10,6 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from project.data.augment import build_augmentations
 from project.data.mapper import SegmentationMapper
@@ -28,12 +26,15 @@ class ValidationLosses:
     random numbers (of sampled regions, say) are the same each time. Each rank takes its share.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, dtype: torch.dtype | None = None) -> None:
         """Chooses the images.
 
         Args:
             cfg: complete; the first of DATASETS.TEST is measured.
+            dtype: of mixed precision, as in training; None for none.
         """
+        self.dtype = dtype
+        self.device_type = torch.device(cfg.MODEL.DEVICE).type
         name = cfg.DATASETS.TEST[0]
         records = dataset_records(name)
         count = min(cfg.TEST.VALIDATION_LOSS_IMAGES, len(records))
@@ -58,7 +59,9 @@ class ValidationLosses:
         with _as_in_training(model), random_states(derived_seed(self.seed, Stream.SCORING)):
             for start in range(0, len(own), self.batch_size):
                 batch = [self.mapper(record) for record in own[start : start + self.batch_size]]
-                for key, value in model(batch).items():
+                with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
+                    losses = model(batch)
+                for key, value in losses.items():
                     sums[key] = sums.get(key, 0.0) + float(value) * len(batch)
         return _means(comm.all_gather((sums, len(own))))
 
@@ -72,11 +75,14 @@ def _means(shares: list[tuple[dict[str, float], int]]) -> dict[str, float]:
 
 @contextmanager
 def _as_in_training(model: nn.Module) -> Iterator[None]:
-    """Within, a model returns losses, but normalises and drops nothing as in scoring."""
+    """Within, a model returns losses, but its layers normalise and drop nothing, as in scoring.
+
+    Layers are modules without modules of their own: normalisation, dropout, stochastic depth.
+    """
     modes: dict[nn.Module, Any] = {module: module.training for module in model.modules()}
     model.train()
     for module in model.modules():
-        if isinstance(module, (_BatchNorm, _DropoutNd)):
+        if not any(True for _ in module.children()):
             module.eval()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     try:

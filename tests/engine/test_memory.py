@@ -10,7 +10,9 @@ from torch import nn
 
 import project.modeling  # noqa: F401
 from model_cases import CASES, make_input, tiny_config
-from project.engine.memory import checkpoint_backbone, compile_parts
+from project.engine.memory import checkpoint_backbone, compile_parts, has_compiler
+from project.engine.solver_checks import check_solver
+from project.engine.stages import stages_of
 from project.errors import ConfigError
 
 BATCH = [make_input(61, 75, seed=1), make_input(56, 64, seed=2)]
@@ -25,20 +27,26 @@ def trained(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.
     return gradients, dict(model.named_buffers())
 
 
-@pytest.mark.parametrize("name", ["semantics", "joint", "semantics_resnet"])
+CHECKPOINTED = ["semantics", "joint", "semantics_resnet", "semantics_timm", "instances_timm"]
+
+
+@pytest.mark.parametrize("name", CHECKPOINTED)
 def test_checkpointed_stages(name):
     torch.manual_seed(1)
     plain = build_model(tiny_config(*CASES[name]))
     spared = build_model(tiny_config(*CASES[name]))
     spared.load_state_dict(plain.state_dict())
     calls = []
-    counted = next(m for m in spared.backbone.modules() if isinstance(m, nn.Conv2d))
-    counted.register_forward_hook(lambda *_: calls.append(1))
-    deep = [m for m in spared.backbone.modules() if isinstance(m, nn.Conv2d)][-2]
-    deep.register_forward_hook(lambda *_: calls.append(2))
+    stages = dict.fromkeys(
+        filter(None, stages_of(n for n, _ in spared.named_parameters()).values())
+    )
+    assert len(stages) >= 3
+    for stage in stages:
+        inside = next(m for m in spared.get_submodule(stage).modules() if not list(m.children()))
+        inside.register_forward_hook(lambda *_, stage=stage: calls.append(stage))
     checkpoint_backbone(spared)
     (gradients, buffers), (found, found_buffers) = trained(plain), trained(spared)
-    assert calls.count(1) + calls.count(2) > 2, "nothing was computed again"
+    assert {stage: calls.count(stage) for stage in stages} == dict.fromkeys(stages, 2)
     for key, value in gradients.items():
         torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
     for key, value in buffers.items():
@@ -51,7 +59,15 @@ def test_backbones_without_stages_are_refused():
         checkpoint_backbone(nn.ModuleDict({"backbone": nn.Conv2d(1, 1, 1)}))
 
 
+def test_a_missing_compiler_is_told_early(monkeypatch):
+    monkeypatch.setattr("project.engine.memory.shutil.which", lambda name: None)
+    check_solver(tiny_config())
+    with pytest.raises(ConfigError, match=r"MODEL\.COMPILE needs a C\+\+ compiler"):
+        check_solver(tiny_config("MODEL.COMPILE", True))
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
 def test_compiled_parts():
     torch.manual_seed(1)
     plain = build_model(tiny_config(*CASES["semantics"]))

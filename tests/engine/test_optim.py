@@ -207,10 +207,37 @@ TIMM = {
 }
 
 
-@pytest.mark.parametrize("names", [LAYERS, RESNET, TIMM], ids=["unet", "resnet", "timm"])
+HRNET = {
+    "backbone.network.conv1.weight": 0.5**3,
+    "backbone.network.layer1.0.weight": 0.5**2,
+    "backbone.network.transition1.0.weight": 0.5**2,
+    "backbone.network.stage2.0.weight": 0.5,
+    "backbone.network.incre_modules.0.weight": 0.5,
+    "sem_seg_head.predictor.weight": 1.0,
+}
+TRANSFORMER = {
+    "model.model.pixel_level_module.encoder.embeddings.weight": 0.5**3,
+    "model.model.pixel_level_module.encoder.encoder.layers.0.blocks.1.weight": 0.5**2,
+    "model.model.pixel_level_module.encoder.encoder.layers.1.blocks.0.weight": 0.5,
+    "model.model.pixel_level_module.decoder.layers.0.weight": 1.0,
+}
+NETWORKS = {"unet": LAYERS, "resnet": RESNET, "timm": TIMM, "hrnet": HRNET, "hf": TRANSFORMER}
+
+
+@pytest.mark.parametrize("names", NETWORKS.values(), ids=NETWORKS)
 def test_layer_decay(names):
     assert layer_factors(list(names), 0.5) == names
     assert set(layer_factors(list(names), 1.0).values()) == {1.0}
+
+
+def test_biases_have_both_their_factors():
+    words = ["SOLVER.BASE_LR", "0.8", "SOLVER.LAYER_DECAY", "0.5", "SOLVER.BIAS_LR_FACTOR", "2.0"]
+    stages = nn.ModuleDict({"stage1": nn.Linear(1, 1), "stage2": nn.Linear(1, 1)})
+    model = nn.ModuleDict({"backbone": nn.ModuleDict({"stages": nn.ModuleDict(stages)})})
+    optimizer = build_optimizer(load_config(None, words), model)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = [rates[id(p)] for _, p in model.named_parameters()]  # weight, bias of each stage
+    assert found == pytest.approx([0.2, 0.4, 0.4, 0.8])
 
 
 def test_layer_decay_needs_layers():

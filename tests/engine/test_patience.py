@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
+import factories
 from project.config import load_config
 from project.engine.optim import PlateauLR, build_optimizer, build_scheduler
 from project.engine.patience import Patience
 from project.engine.setup import prepare_config
 from project.engine.trainer import Trainer
 from project.errors import ConfigError
+from project.safe_yaml import read_yaml
 from tool_runner import TINY, load_tool
 
 
@@ -62,45 +65,82 @@ def test_lowered_rates():
 
 WORDS = ["SOLVER.MAX_ITER", "6", "SOLVER.CHECKPOINT_PERIOD", "1", "TEST.EVAL_PERIOD", "1"]
 WORDS += ["SOLVER.EARLY_STOPPING.PATIENCE", "2", "TEST.BOOTSTRAP", "0", "TEST.REPORT_IMAGES", "0"]
-# What the evaluations after each iteration give: the rise ends with the second.
-SCORES = [10.0, 30.0, 20.0, 25.0, 90.0]
+# What the evaluations after 1, 2, ... iterations give: the rise ends with the second.
+SCORES = {1: 10.0, 2: 30.0, 3: 20.0, 4: 25.0, 5: 5.0, 6: 90.0}
 
 
 def given_scores(monkeypatch, trainer: Trainer) -> None:
     def evaluate() -> dict:
-        iteration = min(trainer.iter, len(SCORES) - 1)
-        return {"val": {"images": 1, "segm": {"AP": SCORES[iteration]}, "notes": []}}
+        score = SCORES[trainer.scheduler.last_epoch]
+        return {"val": {"images": 1, "segm": {"AP": score}, "notes": []}}
 
     monkeypatch.setattr(trainer.hook_of_scores, "evaluate", evaluate)
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
+def early_stopping(spec: Path, output: Path, monkeypatch, resume: bool, *words: str) -> Trainer:
+    words = (*WORDS, "SOLVER.EARLY_STOPPING.METRIC", "segm/AP", "TEST.BEST_METRIC", *words)
+    cfg = prepare_config(TINY, spec, [*words, "OUTPUT_DIR", str(output)], purpose="train")
+    trainer = Trainer(cfg)
+    (hook,) = (h for h in trainer._hooks if type(h).__name__ == "EvaluationHook")
+    trainer.hook_of_scores = hook
+    given_scores(monkeypatch, trainer)
+    trainer.resume_or_load(resume)
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("interrupted", [None, 1, 2, 3])
 def test_early_stopping(coco_spec, tmp_path, monkeypatch, interrupted):
-    words = [*WORDS, "SOLVER.EARLY_STOPPING.METRIC", "segm/AP", "TEST.BEST_METRIC", "segm/AP"]
-    cfg = prepare_config(TINY, coco_spec, [*words, "OUTPUT_DIR", str(tmp_path)], purpose="train")
-
-    def run(resume: bool) -> Trainer:
-        trainer = Trainer(cfg)
-        (hook,) = (h for h in trainer._hooks if type(h).__name__ == "EvaluationHook")
-        trainer.hook_of_scores = hook
-        given_scores(monkeypatch, trainer)
-        trainer.resume_or_load(resume)
-        trainer.train()
-        return trainer
-
-    trainer = run(resume=False)
+    trainer = early_stopping(coco_spec, tmp_path, monkeypatch, False, "segm/AP")
     if interrupted:
-        # As a kill after iteration 2 leaves it: the checkpoint does not know its evaluation.
-        for later in (3, 4, 5):
+        # As a kill after this iteration leaves it: the checkpoint does not know its evaluation.
+        for later in range(interrupted + 1, 6):
             (tmp_path / f"model_{later:07}.pth").unlink(missing_ok=True)
-        (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
-        trainer = run(resume=True)
-    assert trainer.max_iter == 4 == trainer.iter
+        (tmp_path / "last_checkpoint").write_text(f"model_{interrupted:07}.pth")
+        trainer = early_stopping(coco_spec, tmp_path, monkeypatch, True, "segm/AP")
+    assert trainer.max_iter == 4
     final = torch.load(tmp_path / "model_final.pth", weights_only=True)
     best = torch.load(tmp_path / "model_best.pth", weights_only=True)
     assert final["iteration"] == 3
-    # Scored once more when it has ended: SCORES has its highest value there.
-    assert best["best"] == {"metric": "segm/AP", "value": 90.0, "iteration": 3}
+    assert best["best"] == {"metric": "segm/AP", "value": 30.0, "iteration": 1}
+
+
+def test_a_run_that_was_stopped_stays_so_until_it_is_given_more_patience(
+    coco_spec, tmp_path, monkeypatch
+):
+    early_stopping(coco_spec, tmp_path, monkeypatch, False, "segm/AP")
+    steps = []
+    monkeypatch.setattr(Trainer, "run_step", lambda self: steps.append(self.iter))
+    trainer = early_stopping(coco_spec, tmp_path, monkeypatch, True, "segm/AP")
+    assert steps == [] and trainer.max_iter == 4
+    # Two evaluations without a rise are known; the third of patience 3 follows iteration 4.
+    more = ("segm/AP", "SOLVER.EARLY_STOPPING.PATIENCE", "3")
+    trainer = early_stopping(coco_spec, tmp_path, monkeypatch, True, *more)
+    assert steps == [4] and trainer.max_iter == 5
+
+
+def test_a_run_that_goes_on_knows_its_validation_loss(coco_spec, tmp_path):
+    """The evaluation behind the checkpoint is made up for, with the loss itself, and once."""
+    words = [*WORDS, "SOLVER.EARLY_STOPPING.METRIC", "validation/total_loss"]
+    words += ["TEST.VALIDATION_LOSS_IMAGES", "2", "SOLVER.EARLY_STOPPING.PATIENCE", "9"]
+    cfg = prepare_config(TINY, coco_spec, [*words, "OUTPUT_DIR", str(tmp_path)], purpose="train")
+
+    def run(resume: bool) -> list[dict]:
+        trainer = Trainer(cfg)
+        (hook,) = (h for h in trainer._hooks if type(h).__name__ == "EarlyStoppingHook")
+        told = []
+        inner = hook.patience.ends
+        hook.patience.ends = lambda value: (told.append(value), inner(value))[1]
+        trainer.resume_or_load(resume)
+        trainer.train()
+        return told
+
+    whole = run(resume=False)
+    assert len(whole) == 5 and None not in whole and len(set(whole)) == 5
+    for later in (3, 4, 5):
+        (tmp_path / f"model_{later:07}.pth").unlink()
+    (tmp_path / "last_checkpoint").write_text("model_0000002.pth")
+    assert run(resume=True) == whole[2:]
 
 
 @pytest.mark.parametrize(
@@ -111,11 +151,26 @@ def test_early_stopping(coco_spec, tmp_path, monkeypatch, interrupted):
         (["SOLVER.EARLY_STOPPING.METRIC", "validation/total_loss"], "VALIDATION_LOSS_IMAGES 0"),
         (["SOLVER.EARLY_STOPPING.MIN_DELTA", "-1"], "MIN_DELTA of at least 0"),
         (["SOLVER.ACCUMULATE", "3"], "must divide SOLVER.IMS_PER_BATCH, which is 2"),
+        (["SOLVER.AUTO_SCALE_LR.ENABLED", "True", "SOLVER.REFERENCE_WORLD_SIZE", "2"], "both"),
     ],
 )
 def test_mistakes(coco_spec, words, message):
     with pytest.raises(ConfigError, match=message):
         prepare_config(TINY, coco_spec, [*WORDS, *words], purpose="train")
+
+
+def test_what_waits_for_scores_needs_images_to_score_on(tmp_path, registered):
+    spec = factories.make_coco(tmp_path / "data")
+    values = read_yaml(spec)
+    del values["splits"]["val"]
+    alone = spec.with_name("alone.yaml")
+    alone.write_text(yaml.safe_dump({**values, "name": "alone"}))
+    registered(alone)
+    words = ["TEST.VALIDATION_LOSS_IMAGES", "5", *WORDS]
+    expected = r"SOLVER\.EARLY_STOPPING and TEST\.VALIDATION_LOSS_IMAGES: there are no images"
+    with pytest.raises(ConfigError, match=expected):
+        prepare_config(TINY, alone, words, purpose="train")
+    prepare_config(TINY, alone, [], purpose="train")
 
 
 def trained(spec: Path, output: Path, *words: str) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from project.config import load_config
+from project.engine.loader import batch_size
 from project.engine.step import TrainStep, amp_dtype
 from project.errors import ConfigError
 
@@ -103,3 +104,11 @@ def test_accumulated_gradients_are_those_of_the_batch(parts):
         assert expected.grad.norm() > 0.01
         torch.testing.assert_close(found.grad, expected.grad, atol=1e-12, rtol=0)
         torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+
+
+def test_ranks_must_share_the_parts_evenly(monkeypatch):
+    words = ["SOLVER.IMS_PER_BATCH", "8", "SOLVER.ACCUMULATE", "4"]
+    assert batch_size(load_config(None, words)) == 8
+    monkeypatch.setattr("project.engine.loader.comm.get_world_size", lambda: 4)
+    with pytest.raises(ConfigError, match="ACCUMULATE is 4, but each of 4 ranks has 2 images"):
+        batch_size(load_config(None, words))
