@@ -166,7 +166,7 @@ def test_recipe_makes_a_step(name):
     assert not parts.instances or categories[0] == cfg.MODEL.ROI_HEADS.NUM_CLASSES
     assert not parts.semantics or sum(categories) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     with EventStorage():
-        losses = model.train()(next(iter(build_train_loader(cfg))))
+        losses = model.train()(next(iter(build_train_loader(cfg, seed=0))))
     assert losses and all(torch.isfinite(value) for value in losses.values())
     sum(losses.values()).backward()
     learnt = [p for p in model.parameters() if p.requires_grad]
