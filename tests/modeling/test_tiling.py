@@ -152,7 +152,8 @@ def test_tiles_are_normalised_by_the_whole_image():
 
 
 @pytest.mark.parametrize(
-    "name", ["joint", "joint_boxes_only", "instances", "semantics", "library_segmentor"]
+    "name",
+    ["joint", "joint_boxes_only", "joint_bottom_up", "joint_watershed", "instances", "semantics"],
 )
 def test_every_kind_of_model_in_tiles_and_views(name):
     torch.manual_seed(0)
