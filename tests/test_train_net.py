@@ -182,7 +182,7 @@ def test_torchrun_starts_the_same_script(tmp_path):
         (["TEST.CONFIDENCE", "50"], r"TEST\.CONFIDENCE is 50\.0; it must be from 0 to 1"),
         (["TEST.BOOTSTRAP", "-1"], r"TEST\.BOOTSTRAP is -1; write the number of resamples"),
         (["TEST.RAND_FOREGROUND", "celll"], r"RAND_FOREGROUND is 'celll', which is no class of"),
-        (["SOLVER.OPTIMIZER", "AdamV"], "Did you mean AdamW"),
+        (["SOLVER.OPTIMIZER", "AdamV"], "Did you mean Adam, AdamW"),
         (["SOLVER.AMP.DTYPE", "bf61"], "Did you mean bf16"),
         (["SOLVER.LR_SCHEDULER_NAME", "WarmupPoly"], "Did you mean WarmupPolyLR"),
         (["SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "full"], "CLIP_TYPE.*full_model"),
