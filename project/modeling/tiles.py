@@ -93,7 +93,7 @@ class BlendedLabels:
         self.stuff = torch.zeros(height, width, dtype=torch.uint8) if num_stuff else None
         self._num_stuff = num_stuff
         self._top = 0  # row of the image where the strip begins
-        self._strip = torch.zeros(0)  # (K, rows, W) sums of weighted probabilities
+        self._strip = torch.zeros(0, 0, 0)  # (K, rows, W) sums of weighted probabilities
 
     def add(self, scores: Tensor, tile: Tile) -> None:
         """Adds a tile of the present row of tiles.
@@ -102,16 +102,21 @@ class BlendedLabels:
             scores: (K, h, w) logits, or probabilities as their logarithms.
             tile: where they belong.
         """
-        width = self.labels.shape[1]
-        missing = tile.bottom - self._top - (self._strip.shape[1] if self._strip.dim() > 1 else 0)
-        if missing > 0:
-            rows = scores.new_zeros(len(scores), missing, width)
-            self._strip = torch.cat([self._strip, rows], 1) if self._strip.dim() > 1 else rows
+        self._reach(tile.bottom, scores)
         # Each pixel's probabilities sum to 1, so no tile speaks louder than its weight.
         share = scores.softmax(dim=0) * gaussian_weights(*tile.size).to(scores)
         self._strip[:, tile.top - self._top : tile.bottom - self._top, tile.left : tile.right] += (
             share
         )
+
+    def _reach(self, bottom: int, scores: Tensor) -> None:
+        """Lengthens the strip to end at a row of the image."""
+        rows, known = bottom - self._top, self._strip.shape[1]
+        if rows > known:
+            longer = scores.new_zeros(len(scores), rows, self.labels.shape[1])
+            if known:
+                longer[:, :known] = self._strip
+            self._strip = longer
 
     def finish(self, row: int) -> None:
         """Decides on all rows of the image above `row`, which no further tile reaches."""

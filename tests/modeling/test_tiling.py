@@ -167,9 +167,11 @@ def test_every_kind_of_model_in_tiles_and_views(name):
     if "sem_seg" in output:
         assert output["sem_seg"].shape == (110, 70) and output["sem_seg"].dtype == torch.uint8
     if "instances" in output:
-        assert output["instances"].image_size == (110, 70) and len(output["instances"]) > 0
+        assert output["instances"].image_size == (110, 70)
+        # What gathers pixels may find nothing with random weights.
+        assert len(output["instances"]) > 0 or name in ("joint_bottom_up", "joint_watershed")
         assert output["instances"].has("pred_masks") == plain["instances"].has("pred_masks")
-        assert output["instances"].scores.diff().max() <= 0
+        assert (output["instances"].scores.diff() <= 0).all()
     if "panoptic_seg" in output:
         ids, segments = output["panoptic_seg"]
         assert set(ids.unique().tolist()) - {0} == {s["id"] for s in segments}
