@@ -5,6 +5,8 @@
 
 BASE_PYTHON ?= python3
 ARGS ?=
+# Tests of one file stay together: they share what was made for them.
+PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile
 DEMO_CONFIG := configs/double_digits/mask_unet_demo.yaml
 DEMO_DATA := datasets/double_digits
 DEMO_OUTPUT := output/demo
@@ -34,7 +36,7 @@ demo: setup ## train and score on the built-in data set, into output/demo
 	"$(PYTHON)" tools/train_net.py --config-file $(DEMO_CONFIG) OUTPUT_DIR $(DEMO_OUTPUT) $(ARGS)
 
 test: setup ## the tests
-	"$(PYTHON)" -m pytest $(ARGS)
+	"$(PYTHON)" -m pytest $(PROCESSES) $(ARGS)
 
 proof: setup ## the README's scores, by whole trainings; about half an hour
 	"$(PYTHON)" -m pytest -m slow -s tests/goals $(ARGS)

@@ -38,7 +38,7 @@ EXTRAS = {
         "timm>=1.0.15",
         "transformers>=5",
     ],
-    "dev": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8", "ruff>=0.9"],
+    "dev": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.9"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 

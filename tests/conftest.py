@@ -4,6 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Several processes of tests share the cores; before torch counts these.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 import factories

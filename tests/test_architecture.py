@@ -25,7 +25,7 @@ LEVELS = {
     "report": 6,
     "inference": 7,
     "export": 7,
-    "benchmark": 7,
+    "benchmark": 8,
 }
 # What the levels alone would allow: a report is made from results and pictures, without a model;
 # layers are plain torch, for which no config and no registry exists.

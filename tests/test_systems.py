@@ -49,6 +49,8 @@ SYSTEMS: dict[str, tuple[str, list]] = {
     "point_rend": ("configs/mask_rcnn/point_rend_digits.yaml", []),
     "mask_scoring": ("configs/mask_rcnn/mask_scoring_digits.yaml", []),
     "bmask": ("configs/mask_rcnn/bmask_digits.yaml", []),
+    "bottom_up": ("configs/bottom_up/bottom_up_digits.yaml", []),
+    "watershed": ("configs/watershed/watershed_digits.yaml", []),
     "mask_rcnn_dc5_library": (
         TINY,
         [

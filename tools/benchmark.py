@@ -1,8 +1,9 @@
-"""Times a part of this project beside what it replaces, a model, or all small systems.
+"""Times a part of this project beside what it replaces, a model, all small systems, or tiles.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
     python tools/benchmark.py cost --config-file RUN/config.yaml --weights RUN/model_final.pth
     python tools/benchmark.py zoo --json zoo.json --markdown zoo.md
+    python tools/benchmark.py tiling --side 10000 --tile 1024 --overlap 128
 
 Of a comparison, a ratio above 1 says how many times quicker our part is.
 """
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     _add_cost(commands)
     _add_zoo(commands)
+    _add_tiling(commands)
     return parser
 
 
@@ -70,6 +72,18 @@ def _add_zoo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add("--json", type=Path, metavar="FILE", help="write the rows here")
     add("--markdown", type=Path, metavar="FILE", help="write the table here")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change in all")
+
+
+def _add_tiling(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    words = "peak memory and time of one large image in tiles, for two small models on CPU"
+    command = commands.add_parser("tiling", help=words, description=f"Measures {words}.")
+    command.set_defaults(run=tiling)
+    add = command.add_argument
+    add("--side", type=_positive, default=10000, help="of the square image, pixels")
+    add("--tile", type=_positive, default=1024, help="side of a tile, pixels")
+    add("--overlap", type=_positive, default=128, help="of tiles, pixels")
+    add("--threads", type=_positive, default=1, help="CPU threads")
+    add("--only", default="", metavar="TEXT", help="configs whose path holds TEXT")
 
 
 def _positive(text: str) -> int:
@@ -120,6 +134,16 @@ def cost(arguments: argparse.Namespace) -> int:
         print(f"{name}: {value}")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def tiling(arguments: argparse.Namespace) -> int:
+    """Measures each model in a process of its own."""
+    from project.benchmark.tiling import measure_all
+
+    a = arguments
+    for found in measure_all(a.side, a.tile, a.overlap, threads=a.threads, only=a.only):
+        print(found, flush=True)
     return 0
 
 

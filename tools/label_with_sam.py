@@ -22,8 +22,10 @@ from project.cli import new_parser, run_tool
 
 if TYPE_CHECKING:
     from project.data.dataset import DatasetInfo
+    from project.data.problems import Problems
     from project.data.records import Record
     from project.evaluation.detections import ImageDetections
+    from project.inference.labelling import Counts
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -90,17 +92,22 @@ def main(argv: list[str] | None = None) -> int:
     labelled, counts = labelling.label_records(records, info, load_sam(args.model, device), how)
     name = args.name or f"{spec.name}_sam"
     path, problems = labelling.write_labelled(labelled, info, args.out, name, args.images)
-    mean = sum(counts.scores) / max(len(counts.scores), 1)
-    print(f"masks: {counts.masks} in {len(labelled)} images; expected IoU {mean:.2f} on average")
-    if counts.empty:
-        print(f"left out: {counts.empty} objects of which no pixel was found")
-    for problem in problems.found:
-        print(f"note: {problem.text}")
+    print_outcome(counts, len(labelled), problems)
     print(f"specification: {path}")
     if is_predicted:
         entries = labelling.coco_predictions(labelled, info)
         print(f"predictions: {labelling.write_predictions(args.out, entries)}")
     return 0
+
+
+def print_outcome(counts: "Counts", num_images: int, problems: "Problems") -> None:
+    """What became of the prompts, and what could not be written."""
+    mean = sum(counts.scores) / max(len(counts.scores), 1)
+    print(f"masks: {counts.masks} in {num_images} images; expected IoU {mean:.2f} on average")
+    if counts.empty:
+        print(f"left out: {counts.empty} objects of which no pixel was found")
+    for problem in problems.found:
+        print(f"note: {problem.text}")
 
 
 def find_boxes(

@@ -3,6 +3,7 @@
 
     tools/predict.py --config-file C.yaml --weights model_final.pth --input photo.jpg --output out
     tools/predict.py --config-file C.yaml --dataset D.yaml --weights W --input folder --output out
+    tools/predict.py --config-file C.yaml --weights W --input large.tif --output out --tile 1024
 
 Writes overlays/, and as far as the model has the parts predictions.json (COCO results), label_maps/
 and panoptic.json with panoptic/. Images of the data set get its image ids, others their name.
@@ -36,6 +37,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=0.5,
         help="score from which objects are drawn, 0 to 1; the result files hold all",
     )
+    add("--tile", type=int, metavar="SIZE", help="predict larger images in tiles; TEST.TILE.SIZE")
+    add("--overlap", type=int, metavar="N", help="of tiles, pixels; TEST.TILE.OVERLAP")
+    add("--augment", action="store_true", help="average over flips or sizes; TEST.AUG says which")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
     if not 0 <= args.confidence <= 1:
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     from project.inference.writer import PredictionWriter
 
     files = list_images(args.input, args.output)
-    overrides = [*args.opts, "MODEL.WEIGHTS", args.weights]
+    overrides = [*args.opts, *test_time_keys(args), "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
     names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     dataset, image_ids, records = find_dataset(files, names)
@@ -71,6 +75,18 @@ def main(argv: list[str] | None = None) -> int:
     print(f"pictures: {args.output / 'overlays'}")
     print(f"results of {len(files)} images: {', '.join(map(str, writer.close()))}")
     return 0
+
+
+def test_time_keys(args: argparse.Namespace) -> list[str]:
+    """KEY VALUE ... of the flags that stand for config keys."""
+    keys = {"TEST.TILE.SIZE": args.tile, "TEST.TILE.OVERLAP": args.overlap}
+    if args.tile:
+        keys["INPUT.MIN_SIZE_TEST"] = 0
+        if args.overlap is None:
+            keys["TEST.TILE.OVERLAP"] = args.tile // 4
+    if args.augment:
+        keys["TEST.AUG.ENABLED"] = True
+    return [str(word) for key, value in keys.items() if value is not None for word in (key, value)]
 
 
 def find_dataset(

@@ -21,6 +21,7 @@ from project.layers.blocks import check_choice
 from project.modeling.hugging_face.library import TASKS
 from project.modeling.loss_list import read_losses
 from project.modeling.roi_heads import check_roi_config
+from project.modeling.testing import check_test_time
 
 Purpose = Literal["train", "score", "predict"]
 
@@ -35,7 +36,6 @@ _KNOWN: dict[str, Iterable[str]] = {
 }
 # Keys of Detectron2 that nothing here reads -> what to do instead.
 _UNSUPPORTED = {
-    "TEST.AUG.ENABLED": "images are tested once, as they are; set INPUT.MIN_SIZE_TEST for the size",
     "TEST.PRECISE_BN.ENABLED": "running statistics are used; SOLVER.EMA averages weights",
     "TEST.EXPECTED_RESULTS": "compare the numbers of results.json where the run is started",
     "VIS_PERIOD": "tools/visualize_data.py draws what is fed, and report.html what is found",
@@ -70,6 +70,7 @@ def check_choices(cfg: CfgNode, purpose: Purpose) -> None:
         )
     if cfg.MODEL.BACKBONE.NAME == "build_resnet_deeplab_backbone":
         _check_dilated_resnet(cfg.MODEL.RESNETS)
+    check_test_time(cfg)
     parts = model_parts(cfg)
     if parts.semantics:
         read_losses(cfg.MODEL.SEM_SEG_HEAD.LOSSES)

@@ -13,6 +13,7 @@ from project.data.mapper import SegmentationMapper
 from project.evaluation.build import build_evaluators
 from project.evaluation.per_image import ImageStatistics
 from project.evaluation.results import DatasetResults, dataset_results
+from project.modeling.testing import build_test_model
 
 
 @dataclass
@@ -34,15 +35,20 @@ class Evaluation:
 def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Evaluation]:
     """Runs the model over each of DATASETS.TEST; every rank takes its share of the images.
 
+    Args:
+        cfg: complete.
+        model: of the config, without what TEST.TILE and TEST.AUG put around it.
+
     Returns:
         Data set name -> scores, on the main rank; empty on the others.
     """
     evaluations: dict[str, Evaluation] = {}
+    tested = build_test_model(cfg, model)
     for name in cfg.DATASETS.TEST:
         mapper = SegmentationMapper(cfg, is_train=False)
         loader = build_detection_test_loader(cfg, name, mapper=mapper)
         evaluators = build_evaluators(name, cfg)
-        scores = inference_on_dataset(model, loader, evaluators)
+        scores = inference_on_dataset(tested, loader, evaluators)
         if comm.is_main_process():
             image_scores: dict[int | str, float] = {}
             for evaluator in evaluators:

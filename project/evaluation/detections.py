@@ -11,6 +11,7 @@ import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode, Instances
 
 from project.data.categories import Categories
+from project.data.mask_crops import MaskCrops
 from project.data.masks import Rle
 
 
@@ -65,7 +66,9 @@ def from_instances(instances: Instances) -> ImageDetections:
     fields = instances.to("cpu")
     boxes = fields.pred_boxes.tensor.double().numpy()
     masks = None
-    if fields.has("pred_masks"):
+    if fields.has("pred_masks") and isinstance(fields.pred_masks, MaskCrops):
+        masks = fields.pred_masks.counts()
+    elif fields.has("pred_masks"):
         pixels = fields.pred_masks.numpy().transpose(1, 2, 0)  # (H, W, N)
         rles = mask_util.encode(np.asfortranarray(pixels, dtype=np.uint8))
         masks = [rle["counts"] for rle in rles]

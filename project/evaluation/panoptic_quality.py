@@ -21,6 +21,7 @@ from project.data.labels import Segment
 VOID = 0  # segment id of pixels without a segment
 IOU, MATCHED, WRONG, MISSED = range(4)
 _IOU_UNIT = 2**40
+_ROWS = 1024  # of a map that are compared at a time
 
 Overlaps = dict[tuple[int, int], int]  # (true id, predicted id) -> pixels that have both
 
@@ -35,10 +36,14 @@ def overlaps(truth_ids: np.ndarray, prediction_ids: np.ndarray) -> Overlaps:
     Returns:
         (true id, predicted id) -> pixels that have both, more than 0.
     """
-    both = truth_ids.astype(np.int64) << 32 | prediction_ids.astype(np.int64)
-    values, areas = np.unique(both, return_counts=True)
-    pairs = zip((values >> 32).tolist(), (values & 0xFFFFFFFF).tolist())
-    return dict(zip(pairs, areas.tolist()))
+    found: Counter[tuple[int, int]] = Counter()
+    for top in range(0, len(truth_ids), _ROWS):
+        rows = slice(top, top + _ROWS)
+        both = truth_ids[rows].astype(np.int64) << 32 | prediction_ids[rows].astype(np.int64)
+        values, areas = np.unique(both, return_counts=True)
+        pairs = zip((values >> 32).tolist(), (values & 0xFFFFFFFF).tolist())
+        found.update(dict(zip(pairs, areas.tolist())))
+    return dict(found)
 
 
 def count_segments(

@@ -10,6 +10,7 @@ from project.engine.setup import prepare_config
 from project.evaluation.results import Results
 from project.inference.predictor import Predictor
 from project.inference.scenes import predicted_scene, true_scene
+from project.report.canvas import display_scale, scale_image
 from project.report.example import Example
 
 ImageId = int | str
@@ -32,7 +33,11 @@ def collect_examples(
     for rank, image_id in choose(image_scores, count):
         record = records[image_id]
         image = predictor.read(record["file_name"], record)
-        prediction = predicted_scene(predictor(image, "RGB"), info.categories)
+        shown = picture(image, "RGB")
+        # At once as small as on the page: of large images there is no room for more.
+        scale = min(1.0, display_scale(image.shape[:2]))
+        output = predictor(image, "RGB")
+        prediction = predicted_scene(output, info.categories, scale=scale)
         examples.append(
             Example(
                 rank=rank,
@@ -40,8 +45,8 @@ def collect_examples(
                 dataset=dataset_name,
                 file_name=_short_name(record["file_name"], str(info.spec.root)),
                 categories=info.categories,
-                image=picture(image, "RGB"),
-                truth=true_scene(record, info, like=prediction),
+                image=scale_image(shown, scale),
+                truth=true_scene(record, info, like=prediction, scale=scale),
                 prediction=prediction,
             )
         )

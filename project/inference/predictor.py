@@ -16,15 +16,20 @@ import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.data.augment import build_augmentations
 from project.data.images import read_image
 from project.data.records import Record
-from project.data.register import dataset_info
+from project.data.register import dataset_info, find_dataset
+from project.data.spec import DEFAULT_MAX_PIXELS
 from project.engine.checkpoint import class_names, load_weights
 from project.errors import ConfigError
+from project.modeling.testing import build_test_model
 
 
 class Predictor:
     """Predicts one image at a time, exactly as the test loader and the evaluation do.
 
     `Predictor(cfg, weights)` builds and loads a model, `Predictor(cfg, model=model)` takes one.
+
+    Attributes:
+        model: of the config, without what TEST.TILE and TEST.AUG put around it.
     """
 
     @configurable
@@ -36,6 +41,8 @@ class Predictor:
         image_format: str,
         channels: int = 3,
         bits: int = 8,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        tested: nn.Module | None = None,
     ) -> None:
         """Keeps what it is given.
 
@@ -45,8 +52,12 @@ class Predictor:
             image_format: "BGR" or "RGB", what the model was trained on.
             channels: of the images that it was trained on, C.
             bits: likewise; for `read`.
+            max_pixels: of an image that is no data set's, for `read`.
+            tested: what predicts, see `build_test_model`; the model itself where it is None.
         """
         self.model = model
+        self.max_pixels = max_pixels
+        self._tested = model if tested is None else tested
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.channels = channels
@@ -66,8 +77,12 @@ class Predictor:
         if model is None:
             model = build_model(cfg)
             load_weights(model, str(weights or cfg.MODEL.WEIGHTS), class_names(cfg))
+        names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+        limits = [find_dataset(name)[0].max_pixels for name in names]
         return {
             "model": model,
+            "tested": build_test_model(cfg, model),
+            "max_pixels": max(limits, default=DEFAULT_MAX_PIXELS),
             "augmentations": build_augmentations(cfg, is_train=False),
             "image_format": cfg.INPUT.FORMAT,
             "channels": cfg.INPUT.CHANNELS,
@@ -89,7 +104,13 @@ class Predictor:
             DatasetError: see `project.data.images.read_image`.
         """
         if record is None:
-            return read_image(path, "RGB", channels=self.channels, bits=self.bits)
+            return read_image(
+                path,
+                "RGB",
+                max_pixels=self.max_pixels,
+                channels=self.channels,
+                bits=self.bits,
+            )
         spec = dataset_info(record["dataset"]).spec
         return read_image(
             path,
@@ -110,7 +131,8 @@ class Predictor:
 
         Returns:
             What the model yields, on the CPU and at the image's own size: "instances", "sem_seg"
-            (K, H, W), "panoptic_seg" ((H, W) ids, segments).
+            (K, H, W), "panoptic_seg" ((H, W) ids, segments); of an image that is seen in tiles in
+            the form of `TiledModel`.
 
         Raises:
             ConfigError: an unknown format, or other channels than the model takes.
@@ -128,8 +150,8 @@ class Predictor:
         self.augmentations(data)
         pixels = torch.from_numpy(np.ascontiguousarray(data.image.transpose(2, 0, 1)))
         height, width = image.shape[:2]
-        with inference_context(self.model), torch.no_grad():
-            output = self.model([{"image": pixels, "height": height, "width": width}])[0]
+        with inference_context(self._tested), torch.no_grad():
+            output = self._tested([{"image": pixels, "height": height, "width": width}])[0]
         return {key: _to_cpu(value) for key, value in output.items()}
 
 

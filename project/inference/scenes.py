@@ -3,6 +3,7 @@
 N objects, H x W pixels.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ from detectron2.structures import BitMasks, Instances, PolygonMasks
 
 from project.data.categories import Categories
 from project.data.labels import Segment, decode_mask, decode_masks, panoptic_truth, read_semantic
+from project.data.mask_crops import MaskCrops, SampledMasks
 from project.data.records import Record
 from project.data.register import DatasetInfo
+from project.report.canvas import sampled, scale_labels, scaled_size
 from project.report.example import CONFIDENCE, Objects, Panoptic, Scene
+
+_ROWS = 1024  # of a map that are counted at a time
 
 
 def predicted_scene(
-    output: dict[str, Any], categories: Categories, confidence: float = CONFIDENCE
+    output: dict[str, Any],
+    categories: Categories,
+    confidence: float = CONFIDENCE,
+    scale: float = 1.0,
 ) -> Scene:
     """What a model found in one image.
 
@@ -25,37 +33,48 @@ def predicted_scene(
         output: of a `Predictor`.
         categories: of the data set.
         confidence: objects with a lower score are left out; panoptic segments stay as merged.
+        scale: factor of the image's size; areas of segments stay those of the image.
     """
-    semantic, panoptic = predicted_semantic(output), None
-    if "panoptic_seg" in output:
-        ids, found = output["panoptic_seg"]
-        panoptic = Panoptic(ids.numpy(), segments(ids.numpy(), found, categories))
-    objects = _objects(output["instances"], confidence) if "instances" in output else None
-    return Scene(semantic, objects, panoptic)
+    parts = Scene(predicted_semantic(output), None, predicted_panoptic(output, categories))
+    found = output.get("instances")
+    objects = None if found is None else _objects(found, confidence, scale)
+    return replace(parts.scaled(scale), objects=objects)
 
 
 def predicted_semantic(output: dict[str, Any]) -> np.ndarray | None:
     """(H, W) uint8 semantic ids, None where the model has no semantics."""
     if "sem_seg" not in output:
         return None
-    return output["sem_seg"].argmax(dim=0).numpy().astype(np.uint8)
+    found = output["sem_seg"]  # (K, H, W) logits or (H, W) labels
+    return (found.argmax(dim=0) if found.dim() == 3 else found).numpy().astype(np.uint8)
 
 
-def true_scene(record: Record, info: DatasetInfo, like: Scene) -> Scene:
-    """What a data set says of an image, for the tasks that `like` has."""
+def predicted_panoptic(output: dict[str, Any], categories: Categories) -> Panoptic | None:
+    """The segments, None where the model has none."""
+    if "panoptic_seg" not in output:
+        return None
+    ids, found = output["panoptic_seg"]
+    return Panoptic(ids.numpy(), segments(ids.numpy(), found, categories))
+
+
+def true_scene(record: Record, info: DatasetInfo, like: Scene, scale: float = 1.0) -> Scene:
+    """What a data set says of an image, for the tasks that `like` has, at a factor of its size."""
     objects = panoptic = None
     if like.objects is not None and "annotations" in record:
         annotations = record["annotations"]
-        shape = record["height"], record["width"]
+        height, width = record["height"], record["width"]
+        # One after the other: at their own size there may be no room for all.
+        masks = [scale_labels(decode_masks([a], height, width)[0], scale) for a in annotations]
+        shape = scaled_size((height, width), scale)
         objects = Objects(
-            np.array(decode_masks(annotations, *shape), bool).reshape(-1, *shape),
+            np.array(masks, bool).reshape(-1, *shape),
             np.array([a["category_id"] for a in annotations], np.int64),
             crowd=np.array([a["iscrowd"] for a in annotations], bool),
         )
     if like.panoptic is not None and "annotations" in record:
         panoptic = Panoptic(*panoptic_truth(record, info))
     semantic = None if like.semantic is None else read_semantic(record, info)
-    return Scene(semantic, objects, panoptic)
+    return replace(Scene(semantic, None, panoptic).scaled(scale), objects=objects)
 
 
 def fed_scene(item: dict[str, Any]) -> Scene:
@@ -71,27 +90,37 @@ def fed_scene(item: dict[str, Any]) -> Scene:
 
 def segments(ids: np.ndarray, found: list[dict[str, Any]], categories: Categories) -> list[Segment]:
     """Detectron2's `segments_info` in the form of the truth: classes by semantic id, with areas."""
+    areas = _areas(ids, max((segment["id"] for segment in found), default=0))
     return [
         Segment(
             id=segment["id"],
             semantic_id=categories.semantic_of_segment(segment),
             isthing=bool(segment["isthing"]),
             iscrowd=0,
-            area=int((ids == segment["id"]).sum()),
+            area=int(areas[segment["id"]]),
         )
         for segment in found
     ]
 
 
-def _objects(instances: Instances, confidence: float) -> Objects:
+def _areas(ids: np.ndarray, largest: int) -> np.ndarray:
+    """(largest + 1,) pixels of each id of an (H, W) map, without a second map's memory."""
+    strips = (ids[top : top + _ROWS] for top in range(0, len(ids), _ROWS))
+    return np.sum([np.bincount(s.ravel(), minlength=largest + 1) for s in strips], axis=0)
+
+
+def _objects(instances: Instances, confidence: float, scale: float) -> Objects:
     """Objects by falling score."""
     instances = instances[instances.scores >= confidence]
     instances = instances[instances.scores.argsort(descending=True, stable=True)]
-    if instances.has("pred_masks"):
-        masks = instances.pred_masks.numpy().astype(bool)
-    else:
-        masks = _filled(instances.pred_boxes.tensor, instances.image_size)
-    return Objects(masks, instances.pred_classes.numpy(), instances.scores.numpy())
+    classes, scores = instances.pred_classes.numpy(), instances.scores.numpy()
+    if not instances.has("pred_masks"):
+        size = scaled_size(instances.image_size, scale)
+        return Objects(_filled(instances.pred_boxes.tensor * scale, size), classes, scores)
+    masks = instances.pred_masks
+    if isinstance(masks, MaskCrops):
+        return Objects(SampledMasks(masks, *sampled(masks.size, scale)), classes, scores)
+    return Objects(masks.numpy().astype(bool), classes, scores).scaled(scale)
 
 
 def _masks(held: BitMasks | PolygonMasks, size: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from project.data.categories import Categories
 from project.data.labels import write_label_map
 from project.evaluation.detections import coco_results, from_instances
-from project.inference.scenes import predicted_scene
+from project.inference.scenes import predicted_panoptic, predicted_scene, predicted_semantic
 from project.report.canvas import display_scale, encode, scale_image, stack
 from project.report.captions import legend
 from project.report.example import CONFIDENCE, Panoptic, Scene
@@ -17,12 +17,14 @@ from project.report.palette import class_colours
 from project.report.panels import classes_in, draw_scene
 
 ImageId = int | str
+_LARGEST = 3072  # pixels of the longer side of a picture; the maps keep the image's size
 
 
 class PredictionWriter:
     """Writes what a model yields for image after image into a folder.
 
-    overlays/KEY.jpg         the image with what was found; .png where it had to be enlarged
+    overlays/KEY.jpg         the image with what was found, up to 3072 pixels a side; .png where it
+                             had to be enlarged
     predictions.json         instances, as COCO results
     label_maps/KEY.png       semantic ids, with a palette to look at
     panoptic/KEY.png         segment ids, and panoptic.json, in COCO's panoptic form
@@ -54,16 +56,19 @@ class PredictionWriter:
             image: (H, W, 3) uint8 RGB.
             output: of a `Predictor`.
         """
-        scene = predicted_scene(output, self.categories, self.confidence)
-        self._write_overlay(key, image, scene)
+        scale = display_scale(image.shape[:2], largest=_LARGEST)
+        scene = predicted_scene(output, self.categories, self.confidence, scale)
+        self._write_overlay(key, scale_image(image, scale), scene, enlarged=scale > 1)
         self._parts |= output.keys()
         if "instances" in output:
             detections = from_instances(output["instances"])
             self._instances += coco_results(image_id, detections, self.categories)
-        if scene.semantic is not None:
-            write_label_map(self._path("label_maps", f"{key}.png"), scene.semantic)
-        if scene.panoptic is not None:
-            entry = self._write_segments(key, scene.panoptic)
+        semantic = predicted_semantic(output)
+        if semantic is not None:
+            write_label_map(self._path("label_maps", f"{key}.png"), semantic)
+        panoptic = predicted_panoptic(output, self.categories)
+        if panoptic is not None:
+            entry = self._write_segments(key, panoptic)
             self._panoptic.append({"image_id": image_id, **entry})
 
     def close(self) -> list[Path]:
@@ -82,19 +87,19 @@ class PredictionWriter:
             written.append(self._write_json("panoptic.json", content))
         return written
 
-    def _write_overlay(self, key: str, image: np.ndarray, scene: Scene) -> None:
-        scale = display_scale(image.shape[:2], largest=None)
-        image, scene = scale_image(image, scale), scene.scaled(scale)
+    def _write_overlay(self, key: str, image: np.ndarray, scene: Scene, enlarged: bool) -> None:
         picture = next(iter(draw_scene(image, scene, self.categories).values()))
         names, colours = self.categories.semantic, class_colours(self.categories).tolist()
         present = [(names[i], colours[i]) for i in sorted(classes_in(scene, self.categories))]
         picture = stack([picture, legend(picture.shape[1], present)], gap=0)
-        extension = ".png" if scale > 1 else ".jpg"
+        extension = ".png" if enlarged else ".jpg"
         self._path("overlays", f"{key}{extension}").write_bytes(encode(picture, extension))
 
     def _write_segments(self, key: str, panoptic: Panoptic) -> dict[str, Any]:
         ids = panoptic.ids
-        rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+        rgb = np.empty((*ids.shape, 3), np.uint8)
+        for channel in range(3):  # the lowest byte first; large maps have no room for three more
+            rgb[:, :, channel] = ids >> 8 * channel & 255
         self._path("panoptic", f"{key}.png").write_bytes(encode(rgb, ".png"))
         numbers = self._panoptic_ids()
         return {

@@ -9,6 +9,7 @@ from project.keys.heads import add_roi_keys, add_semantic_head_keys
 from project.keys.libraries import add_hugging_face_keys, add_timm_keys
 from project.keys.model import add_model_keys
 from project.keys.solver import add_solver_keys
+from project.keys.testing import add_testing_keys
 
 
 def add_project_config(cfg: CfgNode) -> None:
@@ -22,3 +23,4 @@ def add_project_config(cfg: CfgNode) -> None:
     add_dense_instance_keys(cfg)
     add_solver_keys(cfg)
     add_evaluation_keys(cfg)
+    add_testing_keys(cfg)

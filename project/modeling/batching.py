@@ -73,16 +73,19 @@ class BatchingModel(nn.Module):
 
     def batch(self, batched_inputs: Inputs) -> ImageList:
         """Normalised images, padded at the bottom and right to one size."""
-        images = [x["image"].to(self.device, non_blocking=True) for x in batched_inputs]
-        batch = self.pad([self._normalize(image) for image in images], 0.0)
+        batch = self.pad([self._normalize(x) for x in batched_inputs], 0.0)
         return ImageList(
             batch.tensor.contiguous(memory_format=self.memory_format), batch.image_sizes
         )
 
-    def _normalize(self, image: Tensor) -> Tensor:
+    def _normalize(self, x: dict[str, Any]) -> Tensor:
         """(C, h, w) of 0 to 255 -> about mean 0 and deviation 1."""
         return normalize_image(
-            image, self.pixel_mean, self.pixel_std, own_statistics=self.own_statistics
+            x["image"].to(self.device, non_blocking=True),
+            self.pixel_mean,
+            self.pixel_std,
+            own_statistics=self.own_statistics,
+            statistics=x.get("pixel_statistics"),
         )
 
     def pad(self, tensors: list[Tensor], value: float) -> ImageList:

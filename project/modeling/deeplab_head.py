@@ -9,7 +9,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
 # Registers the backbone "build_resnet_deeplab_backbone" too; the import takes 6 ms.
 from detectron2.projects.deeplab import DeepLabV3PlusHead
-from torch import Tensor
+from torch import Tensor, nn
 
 from project.errors import ConfigError
 from project.layers.batch_norm import accept_single_values
@@ -68,6 +68,7 @@ class DeepLabHead(SemanticHead, DeepLabV3PlusHead):
                 f" for each feature before the coarsest ({', '.join(finer) or 'none here'}); found"
                 f" {list(aspp_dilations)} and {project_channels}"
             )
+        widths = [decoder_channels] * len(finer) + [aspp_channels]
         stride = int(levels[0][1].stride or 1)
         decoder = {
             "input_shape": input_shape,
@@ -75,13 +76,16 @@ class DeepLabHead(SemanticHead, DeepLabV3PlusHead):
             "project_channels": project_channels,
             "aspp_dilations": list(aspp_dilations),
             "aspp_dropout": aspp_dropout,
-            "decoder_channels": [decoder_channels] * len(finer) + [aspp_channels],
+            "decoder_channels": widths,
             "use_depthwise_separable_conv": use_depthwise_separable_conv,
             "norm": norm,
             "common_stride": stride,
             "train_size": None,
         }
         super().__init__(num_classes=num_classes, inherited=decoder, **judges)
+        # Detectron2 starts its predictor near zero, which suits SGD. Adam moves all weights by the
+        # same step: classes would stay alike, and the training at the most frequent one.
+        self.predictor = nn.Conv2d(widths[0], num_classes, 1)
         accept_single_values(self)
         self.to_pixels = Bilinear(stride)
 

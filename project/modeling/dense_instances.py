@@ -67,7 +67,7 @@ class DenseInstances(BatchingModel):
 
         Args:
             sem_seg_head: Detectron2's interface; K classes.
-            map_head: with `layers`: features -> (N, E, H, W) maps.
+            map_head: of E maps.
             grouping: of `map_head`'s maps.
             num_stuff: S.
             merge: (instances, semantic logits) of one image -> panoptic segments.

@@ -81,7 +81,8 @@ class MaskUNet(BatchingModel):
         Args:
             batched_inputs: for each image "image" (C, h, w); in training "instances" and "sem_seg"
                 (h, w) for the parts that the model has; otherwise optionally "height" and "width",
-                the size at which results are wanted.
+                the size at which results are wanted, and "pixel_statistics", mean and deviation
+                (C, 1, 1) of the whole image where this is a tile of it.
 
         Returns:
             In training the losses by name. Otherwise for each image "instances", "sem_seg"

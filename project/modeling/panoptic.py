@@ -16,19 +16,28 @@ from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from torch import Tensor
 
+from project.data.mask_crops import MaskCrops
+
 Merge = Callable[[Instances, Tensor], tuple[Tensor, list[dict[str, Any]]]]
+Window = tuple[tuple[slice, slice], np.ndarray]  # rows and columns, (h, w) bool mask in them
+_ROWS = 1024  # of the image that are counted at a time
 
 
 def build_merge(cfg: CfgNode) -> Merge:
-    """The merge with the rules of MODEL.PANOPTIC_FPN.COMBINE."""
+    """`merge_panoptic` with the rules of a config whose class counts are known."""
     rules = cfg.MODEL.PANOPTIC_FPN.COMBINE
     return partial(
         merge_panoptic,
-        num_stuff=cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+        num_stuff=count_stuff(cfg),
         overlap_threshold=rules.OVERLAP_THRESH,
         stuff_area_limit=rules.STUFF_AREA_LIMIT,
         score_threshold=rules.INSTANCES_CONFIDENCE_THRESH,
     )
+
+
+def count_stuff(cfg: CfgNode) -> int:
+    """S of a model with instances and semantics."""
+    return cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - cfg.MODEL.ROI_HEADS.NUM_CLASSES
 
 
 def merge_panoptic(
@@ -47,8 +56,9 @@ def merge_panoptic(
     instance confirms the thing, and a hole in the stuff is lost whenever the head was wrong.
 
     Args:
-        instances: with `scores` (N,), `pred_classes` (N,) thing ids, `pred_masks` (N, H, W) bool.
-        sem_seg: (K, H, W) logits or probabilities.
+        instances: with `scores` (N,), `pred_classes` (N,) thing ids, `pred_masks` (N, H, W) bool
+            or `MaskCrops`.
+        sem_seg: (K, H, W) logits or probabilities; or (H, W) uint8, the likeliest stuff.
         num_stuff: S.
         overlap_threshold: an instance is dropped if better ones hold more than this share of it.
         stuff_area_limit: stuff of fewer pixels becomes void.
@@ -63,7 +73,8 @@ def merge_panoptic(
     segments = _paste_things(ids, instances, overlap_threshold, score_threshold)
     if num_stuff:
         # max() finds the same indices as argmax(), on CPUs four times as fast.
-        stuff = sem_seg[:num_stuff].max(dim=0).indices.cpu().numpy()
+        likeliest = sem_seg if sem_seg.dim() == 2 else sem_seg[:num_stuff].max(dim=0).indices
+        stuff = likeliest.cpu().numpy()
         segments += _fill_stuff(ids, stuff, num_stuff, stuff_area_limit, len(segments))
     return torch.from_numpy(ids).to(sem_seg.device), segments
 
@@ -77,17 +88,13 @@ def _paste_things(
     """
     scores = instances.scores.detach().cpu().numpy()
     classes = instances.pred_classes.cpu().numpy()
-    masks = instances.pred_masks.bool().cpu().numpy()  # (N, H, W)
-    assert masks.shape[1:] == ids.shape, (masks.shape, ids.shape)
-    rows, columns = masks.any(axis=2), masks.any(axis=1)  # (N, H), (N, W)
+    find = _windows(instances.pred_masks, ids.shape)
     segments: list[dict[str, Any]] = []
     for i in np.argsort(-scores, kind="stable"):
         if scores[i] < score_threshold:
             break
-        if not rows[i].any():
-            continue
-        window = _extent(rows[i]), _extent(columns[i])
-        mask, region = masks[i][window], ids[window]
+        window, mask = find(i)
+        region = ids[window]
         free = mask & (region == 0)
         area, free_area = np.count_nonzero(mask), np.count_nonzero(free)
         if free_area == 0 or area - free_area > overlap_threshold * area:
@@ -104,6 +111,24 @@ def _paste_things(
     return segments
 
 
+def _windows(masks: Tensor | MaskCrops, shape: tuple[int, ...]) -> Callable[[int], Window]:
+    """A function from the number of a mask to its window; an empty one where it has no pixel."""
+    if isinstance(masks, MaskCrops):
+        assert masks.size == shape, (masks.size, shape)
+        return lambda i: (masks.crops[i].window, masks.crops[i].pixels)
+    dense: np.ndarray = masks.bool().cpu().numpy()  # (N, H, W)
+    assert dense.shape[1:] == shape, (dense.shape, shape)
+    rows, columns = np.asarray(dense.any(axis=2)), np.asarray(dense.any(axis=1))  # (N, H), (N, W)
+
+    def find(i: int) -> Window:
+        if not rows[i].any():
+            return (slice(0), slice(0)), dense[i, :0, :0]
+        window = _extent(rows[i]), _extent(columns[i])
+        return window, dense[i][window]
+
+    return find
+
+
 def _extent(used: np.ndarray) -> slice:
     """From the first to the last True of a vector that has one."""
     return slice(int(used.argmax()), len(used) - int(used[::-1].argmax()))
@@ -113,10 +138,13 @@ def _fill_stuff(
     ids: np.ndarray, stuff: np.ndarray, num_stuff: int, area_limit: int, last_id: int
 ) -> list[dict[str, Any]]:
     """Writes one segment a stuff class into the zeros of `ids` (H, W), in place."""
-    free = ids == 0
-    areas = np.bincount(stuff[free], minlength=num_stuff)
+    strips = [slice(top, top + _ROWS) for top in range(0, len(ids), _ROWS)]
+    areas = np.zeros(num_stuff, dtype=np.int64)
+    for s in strips:
+        areas += np.bincount(stuff[s][ids[s] == 0], minlength=num_stuff)
     kept = np.flatnonzero((areas > 0) & (areas >= area_limit))
     segment_of_class = np.zeros(num_stuff, dtype=np.int32)
     segment_of_class[kept] = last_id + 1 + np.arange(len(kept))
-    np.copyto(ids, segment_of_class[stuff], where=free)
+    for s in strips:
+        np.copyto(ids[s], segment_of_class[stuff[s]], where=ids[s] == 0)
     return [{"id": int(segment_of_class[k]), "isthing": False, "category_id": int(k)} for k in kept]

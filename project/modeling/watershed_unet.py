@@ -11,7 +11,12 @@ from torch import Tensor
 
 from project.errors import ConfigError
 from project.modeling.dense_instances import DenseInstances, check_positive
-from project.modeling.watershed import border_target, cut_objects, depth_target
+from project.modeling.watershed import (
+    border_target,
+    check_installed,
+    cut_objects,
+    depth_target,
+)
 
 
 class WatershedGrouping:
@@ -47,8 +52,9 @@ class WatershedGrouping:
             border_weight: factor of the border's loss.
 
         Raises:
-            ConfigError: a number that cannot be.
+            ConfigError: a number that cannot be, or scikit-image is not installed.
         """
+        check_installed()
         weights = {"DEPTH_LOSS_WEIGHT": depth_weight, "BORDER_LOSS_WEIGHT": border_weight}
         check_positive("MODEL.WATERSHED", {"BORDER_WIDTH": border_width, **weights})
         for key, value in (

@@ -26,7 +26,7 @@ def scale_image(image: np.ndarray, scale: float) -> np.ndarray:
     """(H, W, 3) uint8 -> (H * scale, W * scale, 3): blocks when enlarged, averages when reduced."""
     if scale >= 1:
         return scale_labels(image, scale)
-    height, width = _scaled_size(image, scale)
+    height, width = scaled_size(image.shape, scale)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
@@ -34,10 +34,21 @@ def scale_labels(labels: np.ndarray, scale: float) -> np.ndarray:
     """(H, W, ...) of any type -> (H * scale, W * scale, ...) by the nearest pixel."""
     if scale == 1:
         return labels
-    height, width = _scaled_size(labels, scale)
-    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
+    rows, columns = sampled(labels.shape[:2], scale)
     return labels[rows[:, None], columns]
+
+
+def sampled(size: tuple[int, ...], scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows and which columns of a picture `scale_labels` takes."""
+    height, width = scaled_size(size, scale)
+    rows = ((np.arange(height) + 0.5) * size[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * size[1] / width).astype(int)
+    return rows, columns
+
+
+def scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Height and width of a picture of (height, width, ...) at another scale."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def side_by_side(
@@ -67,7 +78,3 @@ def encode(image: np.ndarray, extension: str) -> bytes:
     done, data = cv2.imencode(extension, image[:, :, ::-1], _ENCODINGS[extension])
     assert done, extension
     return data.tobytes()
-
-
-def _scaled_size(array: np.ndarray, scale: float) -> tuple[int, int]:
-    return max(1, round(array.shape[0] * scale)), max(1, round(array.shape[1] * scale))

@@ -9,6 +9,7 @@ import numpy as np
 
 from project.data.categories import Categories
 from project.data.labels import Segment
+from project.data.mask_crops import SampledMasks
 from project.report.canvas import scale_image, scale_labels
 
 CONFIDENCE = 0.5  # score from which a predicted object is drawn
@@ -19,14 +20,14 @@ class Objects:
     """Countable objects.
 
     Attributes:
-        masks: (N, H, W) bool.
+        masks: (N, H, W) bool; the predicted ones of a large image are made when they are asked for.
         classes: (N,) thing ids.
         scores: (N,) in 0..1, falling; None for the truth.
         crowd: (N,) bool, regions of many objects; None for none.
         boxes: (N, 4) x0, y0, x1, y1 in pixels, to be drawn; None draws none.
     """
 
-    masks: np.ndarray
+    masks: np.ndarray | SampledMasks
     classes: np.ndarray
     scores: np.ndarray | None = None
     crowd: np.ndarray | None = None
@@ -34,7 +35,9 @@ class Objects:
 
     def scaled(self, scale: float) -> "Objects":
         """The same at another size."""
-        masks = scale_labels(self.masks.transpose(1, 2, 0), scale).transpose(2, 0, 1)
+        if scale == 1:
+            return self
+        masks = scale_labels(np.asarray(self.masks).transpose(1, 2, 0), scale).transpose(2, 0, 1)
         boxes = None if self.boxes is None else self.boxes * scale
         return replace(self, masks=masks, boxes=boxes)
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from project.data.labels import Segment
+from project.data.mask_crops import SampledMasks
 from project.report.captions import Box, Caption, draw_captions
 
 ALPHA = 0.6  # share of the class colour in a painted pixel
@@ -54,7 +55,7 @@ def draw_semantic(
 
 def draw_instances(
     image: np.ndarray,
-    masks: np.ndarray,
+    masks: np.ndarray | SampledMasks,
     classes: np.ndarray,
     scores: np.ndarray | None,
     names: Sequence[str],
@@ -72,18 +73,20 @@ def draw_instances(
         boxes: (N, 4) x0, y0, x1, y1, drawn as frames; None draws none.
     """
     result = image.copy()
-    order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
-    for i in order:
+    occupied = np.zeros(image.shape[:2], bool)
+    order = np.argsort([-np.count_nonzero(masks[i]) for i in range(len(masks))], kind="stable")
+    for i in order.astype(int):
         _paint_object(result, masks[i], colours[classes[i]])
+        occupied |= masks[i]
     captions = []
-    for i in order[::-1]:
+    for i in order[::-1].astype(int):
         x0, y0, x1, y1 = frame = _bounds(masks[i]) if boxes is None else _rounded(boxes[i])
         colour = colours[classes[i]].tolist()
         if boxes is not None:
             cv2.rectangle(result, (x0, y0), (x1 - 1, y1 - 1), colour, _line(image))
         score = "" if scores is None else f"{scores[i]:.2f}"
         captions.append(Caption(f"{names[classes[i]]} {score}".strip(), colour, frame))
-    return draw_captions(result, captions, np.any(masks, axis=0))
+    return draw_captions(result, captions, occupied)
 
 
 def draw_panoptic(
@@ -118,8 +121,10 @@ def draw_panoptic(
 
 def _paint_object(image: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
     """A mask with a light edge, so that touching objects of one class stay apart."""
-    paint(image, mask, colour)
-    paint(image, edge(mask, _line(image)), np.rint(0.55 * colour + 0.45 * 255), 1.0)
+    x0, y0, x1, y1 = _bounds(mask)
+    part, inside = image[y0:y1, x0:x1], mask[y0:y1, x0:x1]
+    paint(part, inside, colour)
+    paint(part, edge(inside, _line(image)), np.rint(0.55 * colour + 0.45 * 255), 1.0)
 
 
 def _stripe(image: np.ndarray, where: np.ndarray) -> None:

@@ -96,7 +96,11 @@ def _draw_semantic(image: np.ndarray, semantic: np.ndarray, categories: Categori
 
 def _compare_objects(truth: Objects, prediction: Objects, _: Categories) -> np.ndarray:
     return difference.instance_difference(
-        truth.masks, truth.classes, prediction.masks, prediction.classes, truth.crowd
+        np.asarray(truth.masks),
+        truth.classes,
+        np.asarray(prediction.masks),
+        prediction.classes,
+        truth.crowd,
     )
 
 

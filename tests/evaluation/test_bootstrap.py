@@ -13,6 +13,7 @@ from project.evaluation.bootstrap import (
     FEWEST,
     add_intervals,
     affordable,
+    basic_interval,
     percentile_interval,
     resample,
 )
@@ -80,6 +81,13 @@ def test_the_interval_is_the_middle_of_the_resamples():
     assert np.array_equal(resample(7, 5), resample(7, 5)), "the same data, the same interval"
 
 
+def test_single_scores_mirror_it():
+    values = np.arange(1001.0) / 20  # 1.25 to 48.75
+    assert basic_interval(30, values) == [11.25, 58.75]
+    assert basic_interval(90, values) == [100, 100] and basic_interval(1, values) == [0, 0.75]
+    assert basic_interval(1, np.full(3, np.nan)) is None
+
+
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     """Pixel accuracy of 60 images whose true mean is 70; 200 data sets."""
     rng = np.random.default_rng(0)
@@ -90,7 +98,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         counts = np.zeros((60, 1, 5), dtype=int)
         counts[:, 0, :3] = np.stack([hits, np.full(60, 100), hits], axis=1)
         draws = weighted_scores(PixelCounts(("a",), counts), weights).means["pACC"]
-        low, high = percentile_interval(draws)
+        low, high = basic_interval(hits.mean(), draws)
         assert 1 < high - low < 10
         covered += low <= 70 <= high
     assert 180 <= covered <= 199

@@ -104,6 +104,32 @@ def test_large_images_keep_their_size(trained, tmp_path):
     assert Image.open(tmp_path / "out" / "label_maps" / "photo.png").size == (500, 400)
 
 
+def test_images_in_tiles_and_views(trained, tmp_path):
+    """A picture of 2 x 3 images of the data set: what its files hold is what a whole one's hold."""
+    parts = [np.asarray(Image.open(images_of(trained) / f"{i:03}.png")) for i in range(6)]
+    photo = np.concatenate([np.concatenate(parts[i : i + 3], axis=1) for i in (0, 3)])
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    merged = ["MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.05"]
+    tiles = ["--tile", "128", "--overlap", "64", "--augment", *merged]
+    for name, words in (("whole", merged), ("tiled", tiles)):
+        predict(trained, tmp_path / "photo.png", tmp_path / name, *words)
+    maps = [
+        np.asarray(Image.open(tmp_path / name / "label_maps" / "photo.png"))
+        for name in ("whole", "tiled")
+    ]
+    assert maps[0].shape == maps[1].shape == (128, 192)
+    assert 0.5 < (maps[0] == maps[1]).mean() < 1
+    found = json.loads((tmp_path / "tiled" / "predictions.json").read_text())
+    assert found and all(entry["segmentation"]["size"] == [128, 192] for entry in found)
+    ids = np.asarray(Image.open(tmp_path / "tiled" / "panoptic" / "photo.png")).astype(int)
+    content = json.loads((tmp_path / "tiled" / "panoptic.json").read_text())
+    segments = content["annotations"][0]["segments_info"]
+    areas = {s["id"]: s["area"] for s in segments}
+    drawn, counts = np.unique(ids[..., 0] + 256 * ids[..., 1], return_counts=True)
+    assert len(areas) > 1
+    assert {i: n for i, n in zip(drawn.tolist(), counts.tolist()) if i} == areas
+
+
 def test_semantics_alone(tmp_path):
     spec = factories.make_label_map(tmp_path / "data", num_images=2)
     alone = ["MODEL.MASK_UNET.INSTANCES", "False"]

@@ -69,6 +69,23 @@ def test_v3_is_detectron2s():
     assert torch.equal(ours(features())[0], theirs(features())[0])
 
 
+def test_classes_differ_from_the_start():
+    """Adam keeps classes alike whose weights all start near zero, as Detectron2's do."""
+    weight = head_on("ab").predictor.weight
+    theirs = DeepLabV3PlusHead(
+        {"b": SHAPES["b"]},
+        project_channels=[],
+        aspp_dilations=[1, 2, 3],
+        aspp_dropout=0.0,
+        decoder_channels=[6],
+        common_stride=16,
+        norm="BN",
+        train_size=None,
+        num_classes=3,
+    )
+    assert theirs.predictor.weight.std() < 0.01 < 0.1 < weight.std()
+
+
 def test_losses_are_ours_with_weights_and_holes():
     head, targets = head_on("ab").train(), torch.randint(0, 3, (2, 61, 75))
     targets[:, 30:] = 255

@@ -127,3 +127,9 @@ def test_boxes_are_no_truth():
 def test_wrong_keys_are_told(name, key, value, words):
     with pytest.raises(ConfigError, match=words):
         build_model(tiny_config(*CASES[name], key, value))
+
+
+def test_a_missing_library_is_told_before_the_training(monkeypatch):
+    monkeypatch.setattr("project.modeling.watershed.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"scikit-image.*\[zoo\]"):
+        build_model(tiny_config(*CASES["joint_watershed"]))

@@ -86,25 +86,8 @@ class OneFormerNetwork(QueryNetwork):
         """
         super().__init__(model)
         config = model.config
-        if isinstance(tokenize, WordTokenizer) and config.text_encoder_vocab_size < tokenize.size:
-            raise ConfigError(
-                f"MODEL.HUGGING_FACE.CONFIG.text_encoder_vocab_size is"
-                f" {config.text_encoder_vocab_size}, but the names of the classes have"
-                f" {tokenize.size} words; write that number or a larger one"
-            )
-        if config.is_training and config.text_encoder_width != config.hidden_dim:
-            raise ConfigError(
-                f"MODEL.HUGGING_FACE.CONFIG: text_encoder_width is {config.text_encoder_width} and"
-                f" hidden_dim {config.hidden_dim}; queries and texts are compared, so write one"
-                " number for both, or contrastive_weight 0 for no texts"
-            )
+        _check_texts(config, tokenize)
         self.num_texts = config.num_queries - config.text_encoder_n_ctx
-        if self.num_texts < 1:
-            raise ConfigError(
-                f"MODEL.HUGGING_FACE.CONFIG: num_queries is {config.num_queries}, of which"
-                f" text_encoder_n_ctx {config.text_encoder_n_ctx} have no text; more queries or"
-                " fewer of the other are needed"
-            )
         # In the weights, so that a trained model needs no tokenizer; as floats, which is what the
         # model reads of them, and what averages of weights keep exactly.
         task_tokens = tokenize([task_text(task)], config.task_seq_len).float()
@@ -136,3 +119,25 @@ class OneFormerNetwork(QueryNetwork):
         shown = classes[: self.num_texts] + 1
         chosen[: len(shown)] = shown
         return self.class_tokens[chosen]
+
+
+def _check_texts(config: Any, tokenize: Tokenize) -> None:
+    """Refuses what the library would fail at in the first iteration."""
+    if isinstance(tokenize, WordTokenizer) and config.text_encoder_vocab_size < tokenize.size:
+        raise ConfigError(
+            f"MODEL.HUGGING_FACE.CONFIG.text_encoder_vocab_size is"
+            f" {config.text_encoder_vocab_size}, but the names of the classes have"
+            f" {tokenize.size} words; write that number or a larger one"
+        )
+    if config.is_training and config.text_encoder_width != config.hidden_dim:
+        raise ConfigError(
+            f"MODEL.HUGGING_FACE.CONFIG: text_encoder_width is {config.text_encoder_width} and"
+            f" hidden_dim {config.hidden_dim}; queries and texts are compared, so write one"
+            " number for both, or contrastive_weight 0 for no texts"
+        )
+    if config.num_queries <= config.text_encoder_n_ctx:
+        raise ConfigError(
+            f"MODEL.HUGGING_FACE.CONFIG: num_queries is {config.num_queries}, of which"
+            f" text_encoder_n_ctx {config.text_encoder_n_ctx} have no text; more queries or"
+            " fewer of the other are needed"
+        )

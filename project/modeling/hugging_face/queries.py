@@ -66,7 +66,8 @@ def semantic_scores(classes: Tensor, masks: Tensor, geometry: Geometry) -> Tenso
     probabilities = classes.softmax(dim=-1)[:, :-1]  # (Q, K)
     scores = masks.new_zeros(probabilities.shape[1], *geometry.wanted)
     for chosen, logits in geometry.enlarge(masks):
-        scores += torch.einsum("qk,qhw->khw", probabilities[chosen], logits.sigmoid())
+        # In place: the scores may be the largest thing in memory.
+        scores.flatten(1).addmm_(probabilities[chosen].T, logits.sigmoid().flatten(1))
     return scores
 
 
@@ -100,13 +101,8 @@ def find_instances(
     best, index = probabilities.flatten().topk(min(limit, probabilities.numel()))
     sure = best >= score_threshold  # the mask can only lower it
     best, index = best[sure], index[sure]
-    chosen_masks = masks[index // num_things]
-    found = masks.new_zeros(len(best), *geometry.wanted, dtype=torch.bool)
-    scores = torch.zeros_like(best)
-    for chosen, logits in geometry.enlarge(chosen_masks):
-        found[chosen] = inside = logits > 0
-        total = (logits.sigmoid() * inside).flatten(1).sum(dim=1)
-        scores[chosen] = best[chosen] * total / inside.flatten(1).sum(dim=1).clamp(min=1)
+    found, certainty = _binary_masks(masks[index // num_things], geometry)
+    scores = best * certainty
     kept = found.flatten(1).any(dim=1) & (scores >= score_threshold)
     instances = Instances(geometry.wanted)
     instances.pred_masks = found[kept]
@@ -114,6 +110,17 @@ def find_instances(
     instances.scores = scores[kept]
     instances.pred_classes = (index % num_things)[kept]
     return instances
+
+
+def _binary_masks(masks: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """(N, h, w) logits -> (N, H, W) bool masks, and (N,) their mean probability within."""
+    found = masks.new_zeros(len(masks), *geometry.wanted, dtype=torch.bool)
+    certainty = masks.new_zeros(len(masks))
+    for chosen, logits in geometry.enlarge(masks):
+        found[chosen] = inside = logits > 0
+        total = (logits.sigmoid() * inside).flatten(1).sum(dim=1)
+        certainty[chosen] = total / inside.flatten(1).sum(dim=1).clamp(min=1)
+    return found, certainty
 
 
 def boxes_around(masks: Tensor) -> Tensor:

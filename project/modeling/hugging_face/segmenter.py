@@ -165,15 +165,19 @@ class HuggingFaceSegmenter(nn.Module):
 
     def _batch(self, batched_inputs: Inputs) -> ImageList:
         """Normalised images, padded at the bottom and right to one size."""
-        images = [self._normalize(x["image"].to(self.device)) for x in batched_inputs]
+        images = [self._normalize(x) for x in batched_inputs]
         if self.image_size is None:
             return ImageList.from_tensors(images, _STRIDE)
         side = max(max(image.shape[-2:]) for image in images)
         return ImageList.from_tensors(images, 0, padding_constraints={"square_size": side})
 
-    def _normalize(self, image: Tensor) -> Tensor:
+    def _normalize(self, x: dict[str, Any]) -> Tensor:
         image = normalize_image(
-            image, self.pixel_mean, self.pixel_std, own_statistics=self.own_statistics
+            x["image"].to(self.device),
+            self.pixel_mean,
+            self.pixel_std,
+            own_statistics=self.own_statistics,
+            statistics=x.get("pixel_statistics"),
         )
         return image.flip(0) if self.reverse_channels else image
 

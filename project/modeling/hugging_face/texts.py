@@ -24,7 +24,7 @@ def task_text(task: str) -> str:
 
 
 def class_texts(task: str, labels: Sequence[str]) -> list[str]:
-    """The text of an empty query, then that of each class."""
+    """The text of an empty query, then that of each class, as the published models learnt them."""
     article = "a" if task == "semantic" else "an"
     return [f"{article} {task} photo", *(f"a photo with a {label}" for label in labels)]
 
