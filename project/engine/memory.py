@@ -68,15 +68,30 @@ def _frozen_statistics(stage: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, count
 
 
-def compile_parts(model: nn.Module) -> None:
-    """Compiles backbone and semantic head, in place; names of weights stay.
+def compile_parts(model: nn.Module, backend: str = "inductor") -> None:
+    """Compiles the backbone and the layers of the semantic head, in place; names of weights stay.
 
-    RoI heads stay as they are: their sizes change with every image.
+    Proposals and RoI heads stay as they are: their sizes change with every image. So do losses,
+    some of which leave torch. The first batch compiles, and so do the first of another size, after
+    which sizes may vary, and the first evaluation. A deep copy of the model must be made before:
+    that of the compiled layers would compute with the weights of the original.
+
+    Args:
+        model: a meta architecture.
+        backend: of torch.compile.
+
+    Raises:
+        ConfigError: the model has no such parts.
     """
-    for name in ("backbone", "sem_seg_head"):
-        part = getattr(model, name, None)
-        if isinstance(part, nn.Module):
-            part.compile(dynamic=True)
+    backbone, head = getattr(model, "backbone", None), getattr(model, "sem_seg_head", None)
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(
+            f"MODEL.COMPILE: {type(model).__name__} has no backbone to compile; leave the key out"
+        )
+    backbone.compile(backend=backend)
+    for name in ("layers", "judged"):  # in prediction, and in training of our own heads
+        if hasattr(head, name):
+            setattr(head, name, torch.compile(getattr(head, name), backend=backend))
 
 
 def check_compiler(cfg: CfgNode) -> None:

@@ -70,8 +70,6 @@ class Trainer(DefaultTrainer):
         self.raw_model = self.build_model(cfg)
         if cfg.MODEL.GRADIENT_CHECKPOINTING:
             checkpoint_backbone(self.raw_model)
-        if cfg.MODEL.COMPILE:
-            compile_parts(self.raw_model)
         optimizer = self.build_optimizer(cfg, self.raw_model)
         device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
         self._trainer = TrainStep(
@@ -85,6 +83,8 @@ class Trainer(DefaultTrainer):
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.average = WeightAverage.from_config(cfg, self.raw_model)
+        if cfg.MODEL.COMPILE:  # the average is a copy, which scores as it is
+            compile_parts(self.raw_model)
         self.checkpointer = Checkpointer(
             self.raw_model,
             cfg.OUTPUT_DIR,

@@ -12,7 +12,8 @@ def add_model_keys(cfg: CfgNode) -> None:
     # Computes the backbone's stages again in the backward pass instead of keeping what they need:
     # about a third more time, much less memory.
     cfg.MODEL.GRADIENT_CHECKPOINTING = False
-    # Compiles backbone and semantic head with torch.compile: minutes at the start, quicker steps.
+    # Compiles the backbone and the layers of the semantic head with torch.compile: a minute or more
+    # at the start, quicker steps afterwards. Needs a C++ compiler on the CPU, Triton on a GPU.
     cfg.MODEL.COMPILE = False
     # How an image is normalised before the backbone: "fixed" by PIXEL_MEAN and PIXEL_STD, or
     # "image" by its own mean and deviation of each channel, against changes of light and colour.

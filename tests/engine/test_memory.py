@@ -66,14 +66,25 @@ def test_a_missing_compiler_is_told_early(monkeypatch):
         check_solver(tiny_config("MODEL.COMPILE", True))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
-def test_compiled_parts():
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_parts(backend):
+    """The backend "eager" traces the parts as the others do, and generates no code."""
+    if backend == "inductor" and not has_compiler():
+        pytest.skip("there is no C++ compiler")
     torch.manual_seed(1)
     plain = build_model(tiny_config(*CASES["semantics"]))
     compiled = copy.deepcopy(plain)
-    compile_parts(compiled)
+    compile_parts(compiled, backend)
+    counter = torch._dynamo.utils.counters
+    counter.clear()
     (gradients, _), (found, _) = trained(plain), trained(compiled)
+    assert counter["stats"]["unique_graphs"] == 2, "backbone and layers"
+    assert not counter["graph_break"]
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     for key, value in gradients.items():
         torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-5)
+
+
+def test_models_without_a_backbone_are_not_compiled():
+    with pytest.raises(ConfigError, match="Linear has no backbone"):
+        compile_parts(nn.Linear(1, 1))
