@@ -51,7 +51,8 @@ def test_the_quick_check_is_chosen_by_cost(spec, monkeypatch, caplog):
     """The fourth of 20 images is not among the eight that a quick check decodes."""
     train_image(spec, 3).write_bytes(train_image(spec, 3).read_bytes()[:1000])
     assert prepare(spec, "DATASETS.CHECK", "quick").DATASETS.TRAIN
-    assert not [record for record in caplog.records if record.name.startswith("project")]
+    # Other tests may have opened the log for lesser news.
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     for words in ((), ("DATASETS.CHECK", "full")):
         with pytest.raises(DatasetError, match=r"003\.png"):
             prepare(spec, *words)
