@@ -1,5 +1,6 @@
 """One entry for one process, for ranks that we start, and for ranks that torchrun started."""
 
+import gc
 import os
 import socket
 import sys
@@ -11,6 +12,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# Its functions have the group of all ranks as a default argument, taken when they are defined: read
+# after the group was made, they would keep it for ever (see `_leave`).
+import torch.distributed.nn
 import torch.multiprocessing as mp
 from detectron2.utils import comm
 from torch.multiprocessing.spawn import ProcessException
@@ -115,7 +120,7 @@ def _run_rank(
     except UserError as error:
         errors.put(error)
         sys.exit(1)
-    dist.destroy_process_group()
+    _leave()
 
 
 def _run_under_torchrun(
@@ -125,7 +130,7 @@ def _run_under_torchrun(
     try:
         function(*function_args)
     finally:
-        dist.destroy_process_group()
+        _leave()
 
 
 def _join(device: str, local_rank: int, local_size: int, **meeting: Any) -> None:
@@ -135,6 +140,19 @@ def _join(device: str, local_rank: int, local_size: int, **meeting: Any) -> None
     backend = "nccl" if _on_gpu(device) else "gloo"
     dist.init_process_group(backend, timeout=_TIMEOUT, **meeting)
     comm.create_local_process_group(local_size)
+
+
+def _leave() -> None:
+    """Leaves the group, and ends the threads that talk for it.
+
+    They end with the last reference to their group, which Detectron2 keeps. One that still holds
+    the tensor of the last exchange while the interpreter ends would abort the process.
+    """
+    dist.destroy_process_group()
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
+    # The model of several ranks refers to itself, and to the group.
+    gc.collect()
 
 
 def _on_gpu(device: str) -> bool:

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from project.engine.launch import launch
 from project.errors import ConfigError, DatasetError
-from tool_runner import run_process
+from tool_runner import REPOSITORY, run_process
 
 TWO = {"num_gpus": 2, "num_machines": 1, "machine_rank": 0, "dist_url": "auto"}
 
@@ -75,6 +75,52 @@ def test_backend_follows_the_device_under_torchrun(tmp_path, monkeypatch, device
     launch(note_rank, Namespace(**TWO), (tmp_path,), device=device)
     assert [c for c in chosen if isinstance(c, str)] == [backend]
     assert noted(tmp_path) == {"alone": ""}
+
+
+A_RANK_THAT_TALKS = """
+import os, sys
+from argparse import Namespace
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+import torch
+from detectron2.utils import comm
+from torch.nn.parallel import DistributedDataParallel
+from project.engine.launch import launch
+
+
+def talking() -> int:
+    tasks = Path("/proc/self/task").iterdir()
+    return sum("gloo" in (task / "comm").read_text() for task in tasks)
+
+
+def work() -> None:
+    model = DistributedDataParallel(torch.nn.Linear(2, 2))
+    model(torch.ones(1, 2)).sum().backward()
+    comm.gather(comm.get_local_rank())
+    counts.append(talking())
+
+
+counts = []
+launch(work, Namespace(), (), device="cpu")
+counts.append(talking())
+Path(sys.argv[2], os.environ["RANK"]).write_text(" ".join(map(str, counts)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_no_thread_of_a_group_outlives_it(tmp_path):
+    # One that held a tensor while the interpreter ended aborted one run of thirty.
+    script = tmp_path / "rank.py"
+    script.write_text(A_RANK_THAT_TALKS)
+    (tmp_path / "noted").mkdir()
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = run_process(*torchrun, script, REPOSITORY, tmp_path / "noted")
+    assert done.returncode == 0, done.stderr[-2000:]
+    for counts in noted(tmp_path / "noted").values():
+        during, after = map(int, counts.split())
+        assert during > 0, "nothing talked, so nothing can be left"
+        assert after == 0
 
 
 def test_ranks_must_have_a_gpu_each(monkeypatch):
