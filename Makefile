@@ -33,7 +33,7 @@ setup: ## .venv with everything that is needed; a second call costs a second
 
 demo: setup ## train and score on the built-in data set, into output/demo
 	@test -f $(DEMO_DATA)/val.json || "$(PYTHON)" datasets/prepare_double_digits.py
-	"$(PYTHON)" tools/train_net.py --config-file $(DEMO_CONFIG) OUTPUT_DIR $(DEMO_OUTPUT) $(ARGS)
+	"$(PYTHON)" tools/train_net.py --config-file $(DEMO_CONFIG) --overwrite OUTPUT_DIR $(DEMO_OUTPUT) $(ARGS)
 
 test: setup ## the tests
 	"$(PYTHON)" -m pytest $(PROCESSES) $(ARGS)

@@ -60,7 +60,7 @@ def test_from_pretrained_weights_to_predictions(coco_spec, tmp_path):
     config = write_config(tmp_path, pairs, NAME="mask2former", WEIGHTS=str(tmp_path / "given"))
     run = tmp_path / "run"
     train(config, coco_spec, run, "SOLVER.MAX_ITER", "2")
-    trained = train(config, coco_spec, run, "--resume")
+    trained = train(config, coco_spec, run, "--resume", "--accept-changes")
     assert {"bbox", "segm", "sem_seg", "panoptic_seg"} <= scores(trained).keys()
     assert 0 < scores(trained)["sem_seg"]["mIoU"] < 100
     written = load_config(run / "config.yaml").MODEL.HUGGING_FACE.CONFIG

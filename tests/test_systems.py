@@ -122,7 +122,10 @@ def test_whole_road(name, spec, tmp_path):
     losses = [line for line in _metrics(run) if "total_loss" in line]
     assert [line["iteration"] for line in losses] == [0, 1]
 
-    assert dict(numbers(train(name, spec, run, 4, "--resume"))).keys() == first.keys()
+    assert (
+        dict(numbers(train(name, spec, run, 4, "--resume", "--accept-changes"))).keys()
+        == first.keys()
+    )
     losses = [line for line in _metrics(run) if "total_loss" in line]
     assert [line["iteration"] for line in losses] == [0, 1, 2, 3]
 

@@ -83,7 +83,7 @@ def test_averaged_weights_are_scored_saved_and_loaded(coco_spec, tmp_path):
 def test_resume_goes_on_where_the_run_stopped(coco_spec, tmp_path):
     train(coco_spec, tmp_path / "run", "SOLVER.MAX_ITER", "2")
     assert iterations(tmp_path / "run") == [0, 1]
-    results = train(coco_spec, tmp_path / "run", "--resume")
+    results = train(coco_spec, tmp_path / "run", "--resume", "--accept-changes")
     assert iterations(tmp_path / "run") == [0, 1, 2, 3]
     assert results["weights"]["iteration"] == 3
 
@@ -94,7 +94,7 @@ def test_best_weights_survive_a_resume(coco_spec, tmp_path):
     best = torch.load(output / "model_best.pth", weights_only=True)
     best["best"]["value"] = 100.0
     torch.save(best, output / "model_best.pth")
-    train(coco_spec, output, "--resume", "TEST.BEST_METRIC", "sem_seg/mIoU")
+    train(coco_spec, output, "--resume", "--accept-changes", "TEST.BEST_METRIC", "sem_seg/mIoU")
     kept = torch.load(output / "model_best.pth", weights_only=True)
     assert kept["best"] == {"metric": "sem_seg/mIoU", "value": 100.0, "iteration": 1}
 

@@ -8,6 +8,7 @@ tools/train_net.py --config-file C.yaml --eval-only MODEL.WEIGHTS output/model_f
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from project.engine.evaluate import Evaluation
     from project.evaluation.results import Results, Weights
 
+    Outcome = tuple[nn.Module, dict[str, Evaluation], Weights]
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Detectron2's arguments, and `--dataset`."""
@@ -31,6 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--config-file", required=True, metavar="FILE", help="a config of configs/, or your own")
     add("--dataset", metavar="SPEC", help="data set specification; trains on train, scores on val")
     add("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
+    add("--overwrite", action="store_true", help="delete the run that lies in OUTPUT_DIR")
+    add("--accept-changes", action="store_true", help="with --resume: go on with another config")
     add("--eval-only", action="store_true", help="only score MODEL.WEIGHTS")
     add("--num-gpus", type=int, default=1, help="ranks on this machine, one a GPU, or on the CPU")
     add("--num-machines", type=int, default=1, help="machines that take part")
@@ -44,14 +49,23 @@ def main(argv: list[str] | None = None) -> int:
     """Checks everything that can be checked, then starts the ranks."""
     args = parse_args(argv)
 
-    from project.engine.launch import launch
-    from project.engine.setup import check_resumable, prepare_config
+    from project.config import load_config
+    from project.engine.launch import is_first, launch
+    from project.engine.run_folder import check_free
+    from project.engine.setup import prepare_config
+    from project.engine.signals import EXIT_STATUS, Interrupted
 
     purpose: Purpose = "score" if args.eval_only else "train"
+    if purpose == "train" and is_first(args):
+        # Before the data is looked at, which may take long.
+        output_dir = load_config(args.config_file, args.opts).OUTPUT_DIR
+        check_free(output_dir, resume=args.resume, overwrite=args.overwrite)
     cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
-    if args.resume and not args.eval_only:
-        check_resumable(cfg.OUTPUT_DIR)
-    launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
+    try:
+        launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return EXIT_STATUS
     return 0
 
 
@@ -59,27 +73,57 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
     """The work of one rank: train or load, score, write what the run leaves behind."""
     from detectron2.utils import comm
 
-    from project.engine.checkpoint import class_names, describe_weights, load_weights
-    from project.engine.evaluate import evaluate
+    from project.engine.run_folder import locked
     from project.engine.setup import register_datasets, start_run
-    from project.engine.trainer import Trainer
 
     register_datasets(cfg)
-    start_run(cfg)
+    with locked(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
+        changed = enter_folder(cfg, args) if comm.is_main_process() else []
+        comm.synchronize()  # nobody writes before the folder is ours
+        start_run(cfg, is_training=not args.eval_only, changed=changed)
+        outcome = score(cfg) if args.eval_only else train(cfg, args)
+        if comm.is_main_process():
+            write_outcome(cfg, args.config_file, *outcome)
+
+
+def enter_folder(cfg: "CfgNode", args: argparse.Namespace) -> list[str]:
+    """Makes OUTPUT_DIR ready for this run; what has changed since the run began, if it goes on."""
+    from project.engine.config_changes import check_unchanged
+    from project.engine.run_folder import check_free, clear
+    from project.engine.setup import portable
+
     if args.eval_only:
-        model = Trainer.build_model(cfg)
-        iteration = load_weights(model, cfg.MODEL.WEIGHTS, class_names(cfg))
-        weights = describe_weights(cfg.MODEL.WEIGHTS, iteration)
-        evaluations = evaluate(cfg, model)
-    else:
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(args.resume)
-        trainer.train()
-        model, evaluations = trainer.scored_model, trainer.evaluations
-        final = str(Path(cfg.OUTPUT_DIR) / "model_final.pth")
-        weights = describe_weights(final, trainer.max_iter - 1)
-    if comm.is_main_process():
-        write_outcome(cfg, args.config_file, model, evaluations, weights)
+        return []
+    check_free(cfg.OUTPUT_DIR, resume=args.resume, overwrite=args.overwrite)
+    if args.resume:
+        began_with = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        return check_unchanged(portable(cfg), began_with, accept=args.accept_changes)
+    clear(cfg.OUTPUT_DIR)
+    return []
+
+
+def train(cfg: "CfgNode", args: argparse.Namespace) -> "Outcome":
+    """Trains, and scores what was trained."""
+    from project.engine.checkpoint import describe_weights
+    from project.engine.trainer import Trainer
+
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(args.resume)
+    trainer.train()
+    final = str(Path(cfg.OUTPUT_DIR) / "model_final.pth")
+    weights = describe_weights(final, trainer.max_iter - 1)
+    return trainer.scored_model, trainer.evaluations, weights
+
+
+def score(cfg: "CfgNode") -> "Outcome":
+    """Scores MODEL.WEIGHTS."""
+    from project.engine.checkpoint import class_names, describe_weights, load_weights
+    from project.engine.evaluate import evaluate
+    from project.engine.trainer import Trainer
+
+    model = Trainer.build_model(cfg)
+    iteration = load_weights(model, cfg.MODEL.WEIGHTS, class_names(cfg))
+    return model, evaluate(cfg, model), describe_weights(cfg.MODEL.WEIGHTS, iteration)
 
 
 def write_outcome(

@@ -6,8 +6,10 @@ import socket
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ import torch.multiprocessing as mp
 from detectron2.utils import comm
 from torch.multiprocessing.spawn import ProcessException
 
+from project.engine.signals import Interrupted, SignalCatcher
 from project.errors import ConfigError, UserError
 
 # Scoring a large data set on the main rank keeps the others waiting.
@@ -63,6 +66,7 @@ def launch(
     Raises:
         ConfigError: the ranks cannot be placed on this machine's GPUs, or have nowhere to meet.
         UserError: one of the ranks raised it; the others are stopped.
+        Interrupted: the ranks ended by a signal, which is passed on to them.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _check_devices(device, int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun")
@@ -86,16 +90,39 @@ def launch(
     _start(group, function, function_args)
 
 
+def is_first(args: Namespace) -> bool:
+    """Whether this process is, or will start, the rank that writes the files of the run."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return os.environ["RANK"] == "0"
+    return bool(args.machine_rank == 0)
+
+
 def _start(group: _Group, function: Callable[..., None], function_args: tuple[Any, ...]) -> None:
     """Starts this machine's ranks and waits for them."""
     errors = mp.get_context("spawn").SimpleQueue()
+    ranks = mp.spawn(
+        _run_rank, (group, errors, function, function_args), nprocs=group.local_size, join=False
+    )
+    catcher = SignalCatcher(forward=partial(_tell_all, ranks.pids()))
+    catcher.start()
     try:
-        mp.spawn(_run_rank, (group, errors, function, function_args), nprocs=group.local_size)
+        while not ranks.join():
+            pass
     except ProcessException:
         # What a rank died of may only be that another had gone before.
         if not errors.empty():
             raise errors.get() from None
         raise
+    finally:
+        catcher.stop()
+    if not errors.empty():
+        raise errors.get()
+
+
+def _tell_all(processes: list[int], number: int) -> None:
+    for process in processes:
+        with suppress(ProcessLookupError):  # it has ended already
+            os.kill(process, number)
 
 
 def _run_rank(
@@ -117,6 +144,8 @@ def _run_rank(
         # A rank that begins to talk before all are there may run into a timeout.
         comm.synchronize()
         function(*function_args)
+    except Interrupted as error:
+        errors.put(error)
     except UserError as error:
         errors.put(error)
         sys.exit(1)

@@ -35,7 +35,7 @@ from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
 from project.engine.solver_checks import check_scored
 from project.engine.timm_inputs import fill_from_timm
-from project.errors import ConfigError, DatasetError, nearest
+from project.errors import ConfigError, DatasetError
 from project.evaluation.semantic import check_foreground
 from project.modeling.hugging_face.completion import complete_hugging_face
 from project.modeling.roi_heads import needs_bitmasks as mask_head_needs_bitmasks
@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 _SPLITS = {"TRAIN": "train", "TEST": "val"}  # key of DATASETS -> split of the same use
 _GIVEN_DEVICE = "GIVEN_DEVICE"
 _PIXEL_COUNTS = "PIXEL_COUNTS"
-_LAST = "last_checkpoint"  # where Detectron2 keeps the name of the file that `--resume` reads
 
 
 def prepare_config(
@@ -159,8 +158,14 @@ def fill_from_data(cfg: CfgNode, *, training: bool) -> None:
         head[_PIXEL_COUNTS] = counts.tolist()
 
 
-def start_run(cfg: CfgNode) -> None:
-    """Opens the log, writes the config and seeds the random states, on every rank."""
+def start_run(cfg: CfgNode, *, is_training: bool = True, changed: Sequence[str] = ()) -> None:
+    """Opens the log, writes the config and seeds the random states, on every rank.
+
+    Args:
+        cfg: complete.
+        is_training: the config that a run began with is not written over by a mere scoring.
+        changed: what a run that goes on does otherwise than it began, for the log.
+    """
     output_dir = Path(cfg.OUTPUT_DIR)
     rank = comm.get_rank()
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -178,8 +183,11 @@ def start_run(cfg: CfgNode) -> None:
         torch.get_num_threads(),
     )
     _log_class_weights(cfg)
-    if comm.is_main_process():
-        (output_dir / "config.yaml").write_text(portable(cfg).dump(), encoding="utf-8")
+    for change in changed:
+        logger.warning("changed since the run began: %s", change)
+    path = output_dir / "config.yaml"
+    if comm.is_main_process() and (is_training or not path.exists()):
+        path.write_text(portable(cfg).dump(), encoding="utf-8")
         logger.info("config: %s", os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
 
 
@@ -191,21 +199,6 @@ def portable(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.SEM_SEG_HEAD.pop(_PIXEL_COUNTS, None)
     cfg.DATASETS.SPECS = [os.path.abspath(path) for path in cfg.DATASETS.SPECS]
     return cfg
-
-
-def check_resumable(output_dir: str | Path) -> None:
-    """Checks that there is a run to go on with.
-
-    Raises:
-        ConfigError: the folder holds no last_checkpoint; names the nearest that do.
-    """
-    folder = Path(output_dir)
-    if not (folder / _LAST).is_file():
-        runs = [str(path.parent) for path in folder.parent.glob(f"*/{_LAST}")]
-        raise ConfigError(
-            f"--resume: OUTPUT_DIR {folder} holds no {_LAST}, so there is no run to go on with;"
-            f" leave --resume out to start one.{nearest(str(folder), runs)}"
-        )
 
 
 def _needed_datasets(cfg: CfgNode, purpose: Purpose) -> list[str]:

@@ -1,6 +1,7 @@
 """Detectron2's DefaultTrainer for instances, semantics and both, on any device and ranks."""
 
 import logging
+import os
 import time
 import weakref
 from functools import partial
@@ -36,6 +37,8 @@ from project.engine.optim import (
     build_scheduler,
     scale_learning_rate,
 )
+from project.engine.run_folder import check_space
+from project.engine.signals import Interrupted, SignalHook
 from project.engine.step import TrainStep, amp_dtype
 from project.engine.validation import ValidationLosses
 from project.evaluation.results import DatasetResults
@@ -70,6 +73,10 @@ class Trainer(DefaultTrainer):
         self.raw_model = self.build_model(cfg)
         if cfg.MODEL.GRADIENT_CHECKPOINTING:
             checkpoint_backbone(self.raw_model)
+        if comm.is_main_process():
+            check_space(
+                cfg.OUTPUT_DIR, self.raw_model, cfg.SOLVER.OPTIMIZER, cfg.SOLVER.EMA.ENABLED
+            )
         optimizer = self.build_optimizer(cfg, self.raw_model)
         device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
         self._trainer = TrainStep(
@@ -125,6 +132,7 @@ class Trainer(DefaultTrainer):
                 followers=followers,
             )
         )
+        chain.append(SignalHook(self.save_to_resume))
         if comm.is_main_process():
             chain.append(ProgressWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
         return chain
@@ -163,6 +171,8 @@ class Trainer(DefaultTrainer):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
+            except Interrupted:
+                raise
             except Exception:
                 logger.exception("Exception during training:")
                 raise
@@ -173,6 +183,12 @@ class Trainer(DefaultTrainer):
         """Ends the training after `done` iterations; what belongs to its end follows."""
         self.max_iter = done
         self.checkpointer.save("model_final", iteration=done - 1)
+
+    def save_to_resume(self, iteration: int) -> str:
+        """Writes a checkpoint after `iteration`, as those of CHECKPOINT_PERIOD are; its path."""
+        name = f"model_{iteration:07}"
+        self.checkpointer.save(name, iteration=iteration)
+        return os.path.join(self.cfg.OUTPUT_DIR, f"{name}.pth")
 
     def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""

@@ -12,7 +12,7 @@ import yaml
 import factories
 from project.config import load_config
 from project.data.architectures import ARCHITECTURES
-from project.engine.setup import check_resumable, portable, prepare_config, resolve_device
+from project.engine.setup import portable, prepare_config, resolve_device
 from project.engine.step import amp_dtype
 from project.errors import ConfigError, DatasetError
 from tool_runner import TINY
@@ -119,15 +119,6 @@ def test_written_config_works_from_any_folder_and_on_any_machine(coco_spec, tmp_
     assert list(again.DATASETS.SPECS) == [str(coco_spec)]
     assert again.MODEL.ROI_HEADS.NUM_CLASSES == 2
     assert prepare_config(path).DATASETS.TEST == cfg.DATASETS.TEST
-
-
-def test_resume_names_the_runs_beside(tmp_path):
-    (tmp_path / "run_small").mkdir()
-    (tmp_path / "run_small" / "last_checkpoint").write_text("model_final.pth")
-    check_resumable(tmp_path / "run_small")
-    (tmp_path / "run_smal").mkdir()
-    with pytest.raises(ConfigError, match=r"no last_checkpoint.*Did you mean .*run_small\?"):
-        check_resumable(tmp_path / "run_smal")
 
 
 def test_auto_is_no_mixed_precision_on_a_slow_cpu(monkeypatch, caplog):

@@ -1,0 +1,87 @@
+"""What a run that goes on would do otherwise than it began."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from project.errors import ConfigError
+from project.safe_yaml import parse_yaml, read_yaml
+
+# Groups and keys that change nothing of what is learnt: where, how fast, how often saved or scored.
+_FREE = (
+    "CUDNN_BENCHMARK",
+    "DATALOADER.NUM_WORKERS",
+    # The names of the training data count, wherever it lies.
+    "DATASETS.SPECS",
+    "MODEL.COMPILE",
+    "MODEL.DEVICE",
+    "MODEL.GRADIENT_CHECKPOINTING",
+    # Where the run began; it goes on from its own.
+    "MODEL.WEIGHTS",
+    "OUTPUT_DIR",
+    "SOLVER.CHECKPOINTS_KEPT",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "SOLVER.EARLY_STOPPING",
+    "SOLVER.LOG_PERIOD",
+    "TEST",
+    "VIS_PERIOD",
+)
+_OF_SCORING = "TEST"  # how the names of keys end that training does not read
+_SHOWN = 20
+
+
+def check_unchanged(cfg: CfgNode, config_file: Path, *, accept: bool) -> list[str]:
+    """Compares a config with the one that its run began with.
+
+    Args:
+        cfg: as a run writes it.
+        config_file: what the run wrote; where there is none, there is nothing to compare.
+        accept: go on with what has changed.
+
+    Returns:
+        The changes that are accepted, each as "KEY: old -> new".
+
+    Raises:
+        ConfigError: what has changed, where that is not accepted.
+    """
+    if not config_file.is_file():
+        return []
+    found = changes(read_yaml(config_file), parse_yaml(cfg.dump()))
+    if found and not accept:
+        listed = "; ".join(found[:_SHOWN])
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ConfigError(
+            f"--resume: {config_file} is the config that this run began with, and what is given now"
+            f" differs in what is learnt: {listed}{more}. Give the old values, --accept-changes to"
+            " go on with the new ones, or another OUTPUT_DIR to start a run of its own"
+        )
+    return found
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The keys of both that differ and matter, as "KEY: old -> new".
+
+    Keys of one alone are those of another version, which nobody has changed.
+    """
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        f"{key}: {before[key]!r} -> {after[key]!r}"
+        for key in sorted(before.keys() & after.keys())
+        if before[key] != after[key] and not _is_free(key)
+    ]
+
+
+def _is_free(key: str) -> bool:
+    return key.endswith(_OF_SCORING) or any(
+        key == name or key.startswith(f"{name}.") for name in _FREE
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
