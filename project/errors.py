@@ -32,6 +32,10 @@ class WeightsError(UserError):
     """A weights file that is missing, unsafe, damaged or made for another model."""
 
 
+class TrainingError(UserError):
+    """A training whose numbers have become infinite or not a number."""
+
+
 class PredictionsError(UserError):
     """A file of predictions that cannot be scored."""
 

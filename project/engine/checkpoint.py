@@ -31,6 +31,7 @@ from project.engine.checkpoint_files import (
     tag_last,
     write_checkpoint,
 )
+from project.engine.nonfinite import check_finite, learnt
 from project.engine.zoo_pickle import read_zoo_pickle
 from project.errors import WeightsError, nearest
 from project.evaluation.results import Weights
@@ -80,6 +81,9 @@ class Checkpointer(DetectionCheckpointer):
             tag: make it the one that `--resume` goes on from.
             state: with what a run needs to go on; without it only the weights to predict with.
             extra: further tensors and plain values to keep.
+
+        Raises:
+            TrainingError: the weights are not finite; nothing is written.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -92,6 +96,7 @@ class Checkpointer(DetectionCheckpointer):
             data.update({key: part.state_dict() for key, part in self.checkpointables.items()})
         data.update(extra)
         path = Path(self.save_dir) / f"{name}.pth"
+        check_finite(learnt(self.model), str(path))
         self.logger.info("Saving checkpoint to %s", path)
         write_checkpoint(path, lambda file: torch.save(data, file))
         if tag:

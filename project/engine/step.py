@@ -12,6 +12,7 @@ from detectron2.engine import SimpleTrainer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from project.engine.nonfinite import FiniteGuard, Step
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
 from project.layers.cpu import has_fast_bfloat16
@@ -60,6 +61,7 @@ class TrainStep(SimpleTrainer):
         dtype: torch.dtype | None,
         clip: Callable[[Iterable[nn.Parameter]], object],
         parts: int = 1,
+        guard: FiniteGuard | None = None,
     ) -> None:
         """Keeps what it is given.
 
@@ -71,12 +73,14 @@ class TrainStep(SimpleTrainer):
             dtype: of mixed precision; None for none.
             clip: clips gradients in place.
             parts: into which each batch is cut, one after another; divides its length.
+            guard: says whether a step may be taken; None takes every one.
         """
         super().__init__(model, data_loader, optimizer)
         self.parts = parts
         self.device_type = torch.device(device).type
         self.dtype = dtype
         self.clip = clip
+        self.guard = guard
         # Only fp16 needs its loss scaled: bf16 has the exponents of float32.
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
 
@@ -88,12 +92,15 @@ class TrainStep(SimpleTrainer):
         data_time = time.perf_counter() - start
 
         self.optimizer.zero_grad(set_to_none=True)
+        if self.guard:
+            self.guard.before_step()
         loss_dict = self._add_gradients(data)
         self.scaler.unscale_(self.optimizer)
         self.after_backward()
-        self.clip(self.model.parameters())
-        self._write_metrics(loss_dict, data_time)
-        self.scaler.step(self.optimizer)
+        if self._takes(data, loss_dict):
+            self.clip(self.model.parameters())
+            self._write_metrics(loss_dict, data_time)
+            self.scaler.step(self.optimizer)
         self.scaler.update()
 
     def _add_gradients(self, data: list[Any]) -> dict[str, torch.Tensor]:
@@ -112,6 +119,23 @@ class TrainStep(SimpleTrainer):
                 totals[name] = totals.get(name, 0) + value.detach()
         return totals
 
+    def _takes(self, data: list[Any], loss_dict: dict[str, torch.Tensor]) -> bool:
+        if self.guard is None:
+            return True
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
+        return self.guard.passes(self._describe(data, loss_dict), scale)
+
+    def _describe(self, data: list[Any], loss_dict: dict[str, torch.Tensor]) -> Step:
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        numbers = torch.stack([*loss_dict.values(), nn.utils.get_total_norm(gradients)]).tolist()
+        return Step(
+            iteration=self.iter,
+            batch=data,
+            losses=dict(zip(loss_dict, numbers)),
+            gradient_norm=numbers[-1],
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+        )
+
     def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step."""
         if is_last or not isinstance(self.model, DistributedDataParallel):
@@ -119,11 +143,16 @@ class TrainStep(SimpleTrainer):
         return self.model.no_sync()
 
     def state_dict(self) -> dict:
-        """Adds the state of the loss scaler to that of the optimizer."""
-        return {**super().state_dict(), "scaler": self.scaler.state_dict()}
+        """Adds the state of the loss scaler, and the steps left out, to that of the optimizer."""
+        own: dict[str, Any] = {"scaler": self.scaler.state_dict()}
+        if self.guard:
+            own["skipped"] = self.guard.skipped
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restores what `state_dict` gave; a run without a scaler may go on with one."""
         super().load_state_dict(state_dict)
+        if self.guard:
+            self.guard.skipped = state_dict.get("skipped", 0)
         if state_dict.get("scaler"):
             self.scaler.load_state_dict(state_dict["scaler"])

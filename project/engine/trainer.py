@@ -31,6 +31,7 @@ from project.engine.hooks import (
 )
 from project.engine.loader import build_train_loader
 from project.engine.memory import checkpoint_backbone, compile_parts
+from project.engine.nonfinite import FiniteGuard
 from project.engine.optim import (
     build_gradient_clipper,
     build_optimizer,
@@ -38,6 +39,7 @@ from project.engine.optim import (
     scale_learning_rate,
 )
 from project.engine.run_folder import check_space
+from project.engine.setup import portable
 from project.engine.signals import Interrupted, SignalHook
 from project.engine.step import TrainStep, amp_dtype
 from project.engine.validation import ValidationLosses
@@ -79,6 +81,13 @@ class Trainer(DefaultTrainer):
             )
         optimizer = self.build_optimizer(cfg, self.raw_model)
         device_ids = None if cfg.MODEL.DEVICE == "cpu" else [comm.get_local_rank()]
+        self.guard = FiniteGuard(
+            self.raw_model,
+            output_dir=cfg.OUTPUT_DIR,
+            config=portable(cfg).dump(),
+            seed=self.seed,
+            skips=cfg.SOLVER.NONFINITE_SKIPS,
+        )
         self._trainer = TrainStep(
             create_ddp_model(self.raw_model, broadcast_buffers=False, device_ids=device_ids),
             build_train_loader(cfg, self.seed),
@@ -86,6 +95,7 @@ class Trainer(DefaultTrainer):
             device=cfg.MODEL.DEVICE,
             dtype=amp_dtype(cfg),
             clip=build_gradient_clipper(cfg),
+            guard=self.guard,
             parts=cfg.SOLVER.ACCUMULATE,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
@@ -145,7 +155,7 @@ class Trainer(DefaultTrainer):
         """Restores what `state_dict` gave."""
         super().load_state_dict(state_dict)
         if self.cfg.SEED < 0 and "seed" in state_dict:
-            self.seed = state_dict["seed"]
+            self.seed = self.guard.seed = state_dict["seed"]
             self._trainer.reset_data_loader(partial(build_train_loader, self.cfg, self.seed))
 
     def train(self) -> None:

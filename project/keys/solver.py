@@ -34,6 +34,9 @@ def add_solver_keys(cfg: CfgNode) -> None:
     # Averaged weights: scored and saved in place of the last ones. DECAY 0 is the plain mean since
     # START (share of MAX_ITER); otherwise average = DECAY * average + (1 - DECAY) * weights.
     cfg.SOLVER.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999, "START": 0.0})
+    # Steps that may be left out because a loss or a gradient is not finite; one more ends the
+    # training. The steps that fp16's loss scaling leaves out are not counted.
+    cfg.SOLVER.NONFINITE_SKIPS = 0
     # Periodic checkpoints (CHECKPOINT_PERIOD) that are left, the newest; 0: all. model_best.pth and
     # model_final.pth always stay.
     cfg.SOLVER.CHECKPOINTS_KEPT = 0
