@@ -1,5 +1,8 @@
 """The distribution: version ranges for any environment; constraints.txt pins what is tested."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 # Detectron2 is not listed: no index carries it under its own name. `make setup` installs a pinned
@@ -8,6 +11,7 @@ REQUIRES = [
     "torch>=2.10",  # older ones read weights files unsafely (CVE-2026-24747)
     "torchvision>=0.25",
     "numpy>=2,<3",
+    "safetensors>=0.5",  # weights that no program can run code by
     "Pillow>=12.1.1",  # older ones write out of bounds (CVE-2026-25990)
     "PyYAML>=6",
     "pycocotools>=2.0.8",
@@ -42,9 +46,12 @@ EXTRAS = {
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
+PACKAGE = Path(__file__).resolve().parent / "project" / "__init__.py"
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', PACKAGE.read_text("utf-8"), re.MULTILINE)
+
 setup(
     name="MaskUNet",
-    version="0.1.0",
+    version=VERSION,
     description="Mask R-CNN and U-Net on Detectron2, from one config, honestly scored",
     license="Apache-2.0",
     python_requires=">=3.10",

@@ -35,18 +35,36 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
     if path:
         merge_config_file(cfg, path)
     if overrides:
-        _merge_overrides(cfg, overrides)
+        merge_overrides(cfg, overrides)
+    return cfg
+
+
+def config_of(values: dict[str, Any], where: str) -> CfgNode:
+    """A config of values that were read elsewhere; `_BASE_` is no key of theirs.
+
+    Args:
+        values: as a config file holds them; changed.
+        where: they come from, for errors.
+
+    Raises:
+        ConfigError: an unknown key, or a value of another type.
+    """
+    cfg = get_project_config()
+    _merge_values(cfg, values, where)
     return cfg
 
 
 def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
     """Merges a config file and its `_BASE_` files into `cfg`, in place; see `load_config`."""
-    values = _read_with_base(Path(path), seen=())
-    _check_keys(values, cfg, str(path))
+    _merge_values(cfg, _read_with_base(Path(path), seen=()), str(path))
+
+
+def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
+    _check_keys(values, cfg, where)
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
     except (ValueError, KeyError, AssertionError) as error:
-        raise ConfigError(f"{path}: {_text(error)}") from error
+        raise ConfigError(f"{where}: {_text(error)}") from error
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -127,8 +145,8 @@ def _key_paths(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
             yield from _key_paths(value, f"{prefix}{key}.")
 
 
-def _merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
-    """Applies `KEY VALUE KEY VALUE ...` from a command line."""
+def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
+    """Applies `KEY VALUE KEY VALUE ...` from a command line, in place; see `load_config`."""
     for word in overrides[0::2]:
         if word.startswith("-"):
             raise ConfigError(f"command line: {word} is no config key; flags stand before all keys")

@@ -3,8 +3,7 @@
 
     tools/label_with_sam.py --model sam-vit-base --dataset boxes.yaml --split train --out masks
     tools/label_with_sam.py --model M --dataset D.yaml --split val --predictions found.json --out O
-    tools/label_with_sam.py --model M --dataset D.yaml --split val --config-file C.yaml \
-        --weights output/model_best.pth --out O
+    tools/label_with_sam.py --model M --dataset D.yaml --split val --weights W.pth --out O
 
 Writes images, <split>.json (COCO) and a specification, which tools/check_dataset.py and
 tools/train_net.py take; of a detector's boxes also predictions.json, which tools/score.py takes.
@@ -37,8 +36,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--split", required=True, metavar="S", help="of the data set, e.g. train")
     add("--out", required=True, type=Path, metavar="DIR", help="a new or an empty folder")
     add("--predictions", type=Path, metavar="FILE", help="boxes: a COCO results json")
-    add("--config-file", metavar="FILE", help="boxes: those of a trained model, with --weights")
-    add("--weights", metavar="FILE", help="of the trained model")
+    add("--weights", metavar="FILE", help="boxes: those of this trained model")
+    add("--config-file", metavar="FILE", help="of its training; left out: what the weights hold")
     add("--confidence", type=float, default=0.5, help="least score of a detector's box, 0 to 1")
     add("--prompt", choices=("box", "point", "both"), default="box", help="what SAM is shown")
     add("--fill-holes", type=int, default=0, metavar="N", help="fill holes of fewer pixels")
@@ -48,8 +47,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="keys of --config-file")
     args = parser.parse_args(argv)
-    if (args.config_file is None) != (args.weights is None):
-        parser.error("--config-file and --weights go together")
+    if args.config_file and not args.weights:
+        parser.error("--config-file: needs --weights")
     if args.predictions and args.weights:
         parser.error("give either --predictions or --weights")
     if not 0 <= args.confidence <= 1:

@@ -1,12 +1,15 @@
 #!/usr/bin/env python
 """Predicts images: pictures to look at, and results that tools/score.py takes.
 
-    tools/predict.py --config-file C.yaml --weights model_final.pth --input photo.jpg --output out
+    tools/predict.py --weights model_final.pth --input photo.jpg --output out
+    tools/predict.py --weights W --dataset D.yaml --input folder --output out
+    tools/predict.py --weights W --input large.tif --output out --tile 1024
     tools/predict.py --config-file C.yaml --dataset D.yaml --weights W --input folder --output out
-    tools/predict.py --config-file C.yaml --weights W --input large.tif --output out --tile 1024
 
-Writes overlays/, and as far as the model has the parts predictions.json (COCO results), label_maps/
-and panoptic.json with panoptic/. Images of the data set get its image ids, others their name.
+Weights of this project hold their config and the names of their classes; for others give both, by
+--config-file and --dataset. Writes overlays/, and as far as the model has the parts
+predictions.json (COCO results), label_maps/ and panoptic.json with panoptic/. Images of the data
+set get its image ids, others their name.
 """
 
 import argparse
@@ -19,6 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from project.cli import new_parser, run_tool
 
 if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+    from project.data.categories import Categories
     from project.data.records import Record
 
 
@@ -26,9 +32,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
     parser = new_parser(__doc__)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="the config of the training")
-    add("--weights", required=True, metavar="FILE", help="of the training, e.g. model_best.pth")
-    add("--dataset", metavar="SPEC", help="data set specification; names the classes")
+    add("--weights", required=True, metavar="FILE", help="e.g. model_best.pth, model.safetensors")
+    add("--config-file", metavar="FILE", help="of the training; left out: what the weights hold")
+    add("--dataset", metavar="SPEC", help="data set specification; knows the images' ids")
     add("--input", required=True, type=Path, metavar="PATH", help="an image, or a folder of images")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add(
@@ -54,7 +60,6 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     from project.data.depth import picture
-    from project.data.register import dataset_info
     from project.engine.setup import prepare_config
     from project.inference.inputs import list_images
     from project.inference.predictor import Predictor
@@ -63,12 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     files = list_images(args.input, args.output)
     overrides = [*args.opts, *test_time_keys(args), "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
-    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    dataset, image_ids, records = find_dataset(files, names)
+    categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)
     predictor = Predictor(cfg)
-    writer = PredictionWriter(
-        args.output, dataset_info(dataset).categories, confidence=args.confidence
-    )
+    writer = PredictionWriter(args.output, categories, confidence=args.confidence)
     for key, path in tqdm(files.items(), "images", disable=None):
         image = predictor.read(path, records.get(key))
         writer.add(key, image_ids[key], picture(image, "RGB"), predictor(image, "RGB"))
@@ -87,6 +89,22 @@ def test_time_keys(args: argparse.Namespace) -> list[str]:
     if args.augment:
         keys["TEST.AUG.ENABLED"] = True
     return [str(word) for key, value in keys.items() if value is not None for word in (key, value)]
+
+
+def find_classes(
+    files: dict[str, Path], cfg: "CfgNode", *, described: bool
+) -> tuple["Categories", dict[str, int | str], dict[str, "Record"]]:
+    """The classes, by the data set or else by the weights; the rest as `find_dataset`."""
+    from project.data.register import dataset_info
+    from project.engine.described_config import require_description
+    from project.engine.description import described_categories
+
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    if described and not names:
+        categories = described_categories(require_description(cfg.MODEL.WEIGHTS))
+        return categories, {key: key for key in files}, {}
+    dataset, image_ids, records = find_dataset(files, names)
+    return dataset_info(dataset).categories, image_ids, records
 
 
 def find_dataset(

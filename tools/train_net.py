@@ -3,7 +3,9 @@
 
 tools/train_net.py --config-file configs/double_digits/mask_unet_demo.yaml
 tools/train_net.py --config-file C.yaml --dataset D.yaml --num-gpus 4 SOLVER.IMS_PER_BATCH 32
-tools/train_net.py --config-file C.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
+tools/train_net.py --eval-only --dataset D.yaml MODEL.WEIGHTS output/x/model_best.pth
+
+Without --config-file, weights are scored by the config that they hold, into a folder of their name.
 """
 
 import argparse
@@ -31,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Detectron2's arguments, and `--dataset`."""
     parser = new_parser(__doc__)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="a config of configs/, or your own")
+    add("--config-file", metavar="FILE", help="a config of configs/, or your own")
     add("--dataset", metavar="SPEC", help="data set specification; trains on train, scores on val")
     add("--resume", action="store_true", help="go on from the last checkpoint in OUTPUT_DIR")
     add("--overwrite", action="store_true", help="delete the run that lies in OUTPUT_DIR")
@@ -42,7 +44,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--machine-rank", type=int, default=0, help="number of this machine, from 0")
     add("--dist-url", default="auto", help="where the ranks of several machines meet, tcp://...")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not (args.config_file or args.eval_only):
+        parser.error("--config-file: needed to train; only --eval-only takes that of the weights")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,7 +88,7 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
         start_run(cfg, is_training=not args.eval_only, changed=changed)
         outcome = score(cfg) if args.eval_only else train(cfg, args)
         if comm.is_main_process():
-            write_outcome(cfg, args.config_file, *outcome)
+            write_outcome(cfg, args.config_file or cfg.MODEL.WEIGHTS, *outcome)
 
 
 def enter_folder(cfg: "CfgNode", args: argparse.Namespace) -> list[str]:

@@ -3,6 +3,7 @@
 
 tools/visualize_data.py --config-file C.yaml --dataset D.yaml
 tools/visualize_data.py --config-file C.yaml --split val --draws 0 --count 4 --output pictures
+tools/visualize_data.py --dataset D.yaml --output pictures MODEL.WEIGHTS output/x/model_best.pth
 """
 
 import argparse
@@ -22,7 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
     parser = new_parser(__doc__)
     add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="a config of configs/, or your own")
+    add("--config-file", metavar="FILE", help="left out: what the file MODEL.WEIGHTS holds")
     add("--dataset", metavar="SPEC", help="data set specification, in place of the config's")
     add("--split", choices=("train", "val"), default="train", help="val is sized as in testing")
     add("--count", type=int, default=16, help="images, drawn at random (SEED makes it repeat)")

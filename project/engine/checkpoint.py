@@ -3,6 +3,7 @@
 A checkpoint is a dict of tensors and plain values:
     model            weights to predict with (averaged ones where averaging is on)
     classes          names of things and stuff, in the order of their numbers
+    description      what the weights are, see `project.engine.description`
     training_model   weights to go on training with, where they are not the same
     average_count    updates in the average
     optimizer, scheduler, iteration, trainer   as Detectron2 writes them, for `--resume`
@@ -11,7 +12,6 @@ A checkpoint is a dict of tensors and plain values:
 import hashlib
 import logging
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from project.engine.checkpoint_files import (
     tag_last,
     write_checkpoint,
 )
+from project.engine.description import KEY, Description
+from project.engine.exported import ENDING, READ_ERRORS, read_exported, unreadable
 from project.engine.nonfinite import check_finite, learnt
 from project.engine.zoo_pickle import read_zoo_pickle
 from project.errors import WeightsError, nearest
@@ -39,7 +41,7 @@ from project.evaluation.results import Weights
 logger = logging.getLogger(__name__)
 
 Classes = dict[str, list[str]]  # "things" and "stuff" -> names
-_ENDINGS = (".pth", ".pkl", ".pt", ".pyth")  # of weights files
+_ENDINGS = (".pth", ".pkl", ".pt", ".pyth", ENDING)  # of weights files
 _TRAINED = ("model_best.pth", "model_final.pth")  # those of a run that are predicted with
 
 
@@ -53,6 +55,7 @@ class Checkpointer(DetectionCheckpointer):
         *,
         average: WeightAverage | None = None,
         classes: Classes | None = None,
+        description: Description | None = None,
         keep: int = 0,
         **checkpointables: Any,
     ) -> None:
@@ -63,12 +66,14 @@ class Checkpointer(DetectionCheckpointer):
             save_dir: where checkpoints are; "" saves none.
             average: goes with the model.
             classes: of the data set; kept beside the weights and compared when they are loaded.
+            description: of the weights; kept beside them.
             keep: how many periodic checkpoints are left, the newest; 0: all.
             **checkpointables: whatever else has a state.
         """
         super().__init__(model, save_dir, save_to_disk=comm.is_main_process(), **checkpointables)
         self.average = average
         self.classes = classes
+        self.description = description
         self.keep = keep
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
@@ -94,6 +99,8 @@ class Checkpointer(DetectionCheckpointer):
                 data.update(training_model=last, average_count=self.average.count)
         if state:
             data.update({key: part.state_dict() for key, part in self.checkpointables.items()})
+        if self.description is not None:
+            data[KEY] = self.description
         data.update(extra)
         path = Path(self.save_dir) / f"{name}.pth"
         check_finite(learnt(self.model), str(path))
@@ -161,12 +168,11 @@ class Checkpointer(DetectionCheckpointer):
         try:
             if filename.endswith(".pkl"):
                 return read_zoo_pickle(filename)
+            if filename.endswith(ENDING):
+                return read_exported(filename)
             return super()._load_file(filename)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise WeightsError(
-                f"{filename}: not a weights file that can be read ({first})"
-            ) from error
+        except READ_ERRORS as error:
+            raise unreadable(filename, error) from error
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         scored = checkpoint["model"]

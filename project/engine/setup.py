@@ -14,7 +14,6 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-from project.config import load_config
 from project.data.architectures import model_parts
 from project.data.augment import copy_paste_step, needs_bitmasks
 from project.data.categories import Categories
@@ -33,6 +32,7 @@ from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
 from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
+from project.engine.described_config import choose_config
 from project.engine.solver_checks import check_scored
 from project.engine.timm_inputs import fill_from_timm
 from project.errors import ConfigError, DatasetError
@@ -58,7 +58,7 @@ def prepare_config(
     """Reads, completes and checks a config; nothing expensive happens before this has passed.
 
     Args:
-        config_file: a YAML file of `configs/`.
+        config_file: a YAML file of `configs/`; None: see `choose_config`.
         dataset: a data set specification; its splits train and val take the place of the
             config's data sets.
         overrides: KEY VALUE KEY VALUE ...
@@ -73,7 +73,7 @@ def prepare_config(
     if dataset is not None:
         chosen = ["DATASETS.SPECS", str(dataset), "DATASETS.TRAIN", "()", "DATASETS.TEST", "()"]
         overrides = [*chosen, *overrides]
-    cfg = load_config(config_file, list(overrides))
+    cfg = choose_config(config_file, overrides)
     # Not among the keys that a file may set; for the config that a run writes.
     cfg.MODEL[_GIVEN_DEVICE] = cfg.MODEL.DEVICE
     cfg.MODEL.DEVICE = resolve_device(cfg.MODEL.DEVICE)

@@ -19,6 +19,7 @@ from torch import nn
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, class_names
+from project.engine.describe import describe
 from project.engine.evaluate import Evaluation, evaluate
 from project.engine.followers import build_followers
 from project.engine.hooks import (
@@ -61,6 +62,8 @@ class Trainer(DefaultTrainer):
         # DefaultTrainer's own constructor cannot be used: it gives GPU ids to DDP on CPU ranks
         # too, and its mixed precision is for GPUs only.
         TrainerBase.__init__(self)
+        # Of the config as it was given, before it is fitted to the ranks.
+        description = describe(cfg, cfg.DATASETS.TRAIN) if comm.is_main_process() else None
         cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
         cfg = scale_learning_rate(cfg)
         self.cfg = cfg
@@ -107,6 +110,7 @@ class Trainer(DefaultTrainer):
             cfg.OUTPUT_DIR,
             average=self.average,
             classes=class_names(cfg),
+            description=description,
             keep=cfg.SOLVER.CHECKPOINTS_KEPT,
             trainer=weakref.proxy(self),
         )

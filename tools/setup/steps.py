@@ -24,7 +24,7 @@ DETECTRON2 = "tools/setup/detectron2.txt"
 # fmt: off
 MODULES = [
     "torch", "torchvision", "detectron2", "cv2", "faster_coco_eval", "fvcore", "iopath",
-    "matplotlib", "numpy", "PIL", "pycocotools", "sklearn", "tensorboard", "yaml",
+    "matplotlib", "numpy", "PIL", "pycocotools", "safetensors", "sklearn", "tensorboard", "yaml",
 ]
 # fmt: on
 
