@@ -1,6 +1,7 @@
 """Weights that describe themselves are all that a tool needs, as checkpoints and exported."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -165,15 +166,18 @@ def test_export_of_averaged_weights(trained, alone, tmp_path):
 
 
 def test_weights_made_elsewhere_load_and_are_described_by_an_export(trained, tmp_path):
-    """A dict of weights alone, as Detectron2's and many others' files."""
+    """As Detectron2, torch and the model zoo write them."""
     saved = torch.load(trained.weights, weights_only=True)["model"]
     torch.save({"model": saved, "iteration": 7}, tmp_path / "detectron2.pth")
     torch.save(saved, tmp_path / "plain.pth")
+    arrays = {name: value.numpy() for name, value in saved.items()}
+    (tmp_path / "zoo.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "somebody"}))
     with pytest.raises(WeightsError, match=r"plain\.pth does not say which config.*--config-file"):
         predict(tmp_path / "plain.pth", image(trained), tmp_path / "out")
     expected = outputs(["MODEL.WEIGHTS", str(trained.weights)], image(trained))
-    for name in ("detectron2", "plain"):
-        argv = [str(tmp_path / f"{name}.pth"), "--out", str(tmp_path / name), *trained.words]
+    for file in ("detectron2.pth", "plain.pth", "zoo.pkl"):
+        name = file.split(".")[0]
+        argv = [str(tmp_path / file), "--out", str(tmp_path / name), *trained.words]
         assert load_tool("tools/export_weights.py").main(argv) == 0
         path = tmp_path / name / "model.safetensors"
         found = outputs(["MODEL.WEIGHTS", str(path)], image(trained))
