@@ -1,5 +1,6 @@
 """The safe way to read config files; project/keys has the keys."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,10 @@ from project.keys import add_project_config
 from project.safe_yaml import parse_yaml, read_yaml
 
 BASE_KEY = "_BASE_"
+# Further folders that `_BASE_` may lead into, as in PATH: for a team's shared configs.
+ROOTS_VARIABLE = "MASKUNET_CONFIG_ROOTS"
+_OURS = Path(__file__).resolve().parents[1] / "configs"
+_LONGEST_CHAIN = 50
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
@@ -25,11 +30,12 @@ def get_project_config() -> CfgNode:
 def load_config(path: str | Path | None = None, overrides: list[str] | None = None) -> CfgNode:
     """Reads a config file, with the files it is based on, and applies KEY VALUE pairs.
 
-    No YAML tag runs code and nothing is fetched from a network.
+    No YAML tag runs code, nothing is fetched from a network, and `_BASE_` reads no file outside of
+    `config_roots`.
 
     Raises:
         ConfigError: unreadable or unsafe YAML, duplicate or unknown keys, a value of another type,
-            a circle of `_BASE_`.
+            a circle of `_BASE_`, or one that leads elsewhere.
     """
     cfg = get_project_config()
     if path:
@@ -41,7 +47,7 @@ def load_config(path: str | Path | None = None, overrides: list[str] | None = No
 
 def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
     """Merges a config file and its `_BASE_` files into `cfg`, in place; see `load_config`."""
-    values = _read_with_base(Path(path), seen=())
+    values = _read_with_base(Path(path), config_roots(Path(path)), seen=())
     _check_keys(values, cfg, str(path))
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
@@ -49,21 +55,53 @@ def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
         raise ConfigError(f"{path}: {_text(error)}") from error
 
 
-def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def config_roots(path: Path) -> list[Path]:
+    """The folders, with all that is below them, that the bases of a config may lie in.
+
+    They are the config's own folder, our `configs`, the working folder if the config lies below it,
+    and those of the environment variable `MASKUNET_CONFIG_ROOTS`.
+    """
+    own = {path.absolute().parent.resolve(), path.resolve().parent}
+    here = Path.cwd().resolve()
+    if any(folder.is_relative_to(here) for folder in own):
+        own.add(here)
+    named = os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep)
+    return [_OURS, *sorted(own), *(Path(folder).resolve() for folder in named if folder)]
+
+
+def _read_with_base(path: Path, roots: list[Path], seen: tuple[Path, ...]) -> dict[str, Any]:
     resolved = path.resolve()
     if resolved in seen:
         circle = " -> ".join(str(p) for p in (*seen, resolved))
         raise ConfigError(f"{path}: {BASE_KEY} goes in a circle: {circle}")
+    if len(seen) > _LONGEST_CHAIN:
+        raise ConfigError(f"{path}: more than {_LONGEST_CHAIN} files are based on one another")
     values = read_yaml(path)
     bases = values.pop(BASE_KEY, [])
     merged: dict[str, Any] = {}
     for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str) or "://" in base:
-            raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
-        base_path = path.parent / Path(base).expanduser()
-        _merge_dicts(_read_with_base(base_path, (*seen, resolved)), merged)
+        base_path = _base_path(path, base, roots)
+        _merge_dicts(_read_with_base(base_path, roots, (*seen, resolved)), merged)
     _merge_dicts(values, merged)
     return merged
+
+
+def _base_path(path: Path, base: Any, roots: list[Path]) -> Path:
+    """The file that `_BASE_` of `path` names."""
+    if not isinstance(base, str) or not base.isprintable() or "://" in base:
+        raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
+    found = path.parent / os.path.expanduser(base)
+    try:
+        resolved = found.resolve()
+    except OSError as error:  # a link that leads to itself
+        raise ConfigError(f"{path}: {BASE_KEY} {base!r} cannot be followed ({error})") from error
+    if not any(resolved.is_relative_to(root) for root in roots):
+        raise ConfigError(
+            f"{path}: {BASE_KEY} {base!r} is {resolved}, outside of the folders that a base may lie"
+            f" in: {', '.join(map(str, roots))}; copy it there, or name its folder in the"
+            f" environment variable {ROOTS_VARIABLE}"
+        )
+    return found
 
 
 def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:
