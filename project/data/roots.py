@@ -111,8 +111,7 @@ class NamedFiles:
             Fault: it leads elsewhere.
         """
         path = self._folder / below / name
-        lexical = os.path.abspath(path)
-        if not _is_below(lexical, self._roots) or not self._stays(lexical):
+        if not self.holds(name, below=below):
             raise Fault(
                 "file_outside",
                 f"the file name {short(name)} leads to {os.path.realpath(path)}",
@@ -120,6 +119,11 @@ class NamedFiles:
                 _REPAIR,
             )
         return path
+
+    def holds(self, name: str, *, below: str | Path = "") -> bool:
+        """Whether `path` has a path for a name."""
+        lexical = os.path.abspath(self._folder / below / name)
+        return _is_below(lexical, self._roots) and self._stays(lexical)
 
     def _stays(self, lexical: str) -> bool:
         if _is_below(lexical, self._looked_at):

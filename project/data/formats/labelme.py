@@ -121,7 +121,7 @@ def _record(
     """The record of a file without its objects.
 
     Raises:
-        Fault: a size that is none, or the image lies elsewhere.
+        Fault: a size that is none.
         DatasetError: it states no size, and the image cannot be read.
     """
     image = _image(files, Path(name).parent, path, content.get("imagePath"))
@@ -133,21 +133,14 @@ def _record(
 def _image(files: NamedFiles, folder: Path, path: Path, stated: Any) -> Path:
     """The image of a json file: `imagePath`, as it is or by its name alone, or else its namesake.
 
-    Where there is none, what it should be. Paths written on Windows are understood.
+    Where there is none, what it should be. Paths written on Windows are understood, and paths on
+    another computer, which lead out of the data set, are passed over.
     """
     stated_name = PurePosixPath(str(stated or "").replace("\\", "/").replace("\0", ""))
     names = [str(stated_name), stated_name.name] if _is_image(stated_name) else []
     names += [f"{path.stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
-    candidates, outside = [], None
-    for each in names:
-        try:
-            candidates.append(files.path(each, below=folder))
-        except Fault as fault:
-            outside = outside or fault
-    found = next((image for image in candidates if image.is_file()), None)
-    if found is None and outside is not None:
-        raise outside
-    return found or candidates[0]
+    candidates = [files.path(n, below=folder) for n in names if files.holds(n, below=folder)]
+    return next((image for image in candidates if image.is_file()), candidates[0])
 
 
 def _is_image(name: PurePosixPath) -> bool:
