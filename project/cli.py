@@ -9,27 +9,40 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from project.errors import UserError
+from project.network import FLAG, set_downloads
 
 
-def new_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows the tool's own docstring as it stands and takes no shortened flags."""
-    return argparse.ArgumentParser(
+def new_parser(description: str | None, *, downloads: bool = False) -> argparse.ArgumentParser:
+    """A parser that shows the tool's own docstring as it stands and takes no shortened flags.
+
+    Args:
+        description: the docstring.
+        downloads: the tool may fetch weights; it gives `allow_download` to
+            `project.network.set_downloads`.
+    """
+    parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    if downloads:
+        words = "fetch weights that are not here yet, by https; a digest of them is kept"
+        parser.add_argument(FLAG, action="store_true", help=words)
+    return parser
 
 
 def run_tool(main: Callable[[], int]) -> NoReturn:
     """Runs a tool's `main` and ends the process with its exit status.
 
-    A `UserError` is printed as one paragraph, without a traceback, and ends with status 1.
+    The network is shut until `main` opens it. A `UserError` is printed as one paragraph, without a
+    traceback, and ends with status 1.
     """
     # What torch says of Detectron2's own calls is not for our users.
     warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r".*torch\.meshgrid.*", category=UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     _print_any_name()
+    set_downloads(False)
     try:
         status = main()
     except UserError as error:

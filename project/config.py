@@ -1,7 +1,9 @@
 """The safe way to read config files; project/keys has the keys."""
 
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ from project.keys import add_project_config
 from project.safe_yaml import parse_yaml, read_yaml
 
 BASE_KEY = "_BASE_"
+# Further folders that `_BASE_` may lead into, as in PATH: for a team's shared configs.
+ROOTS_VARIABLE = "MASKUNET_CONFIG_ROOTS"
+_OURS = Path(__file__).resolve().parents[1]
+_LONGEST_CHAIN, _MOST_FILES = 50, 500
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
@@ -25,11 +31,12 @@ def get_project_config() -> CfgNode:
 def load_config(path: str | Path | None = None, overrides: list[str] | None = None) -> CfgNode:
     """Reads a config file, with the files it is based on, and applies KEY VALUE pairs.
 
-    No YAML tag runs code and nothing is fetched from a network.
+    No YAML tag runs code, nothing is fetched from a network, and `_BASE_` reads no file outside of
+    `config_roots`.
 
     Raises:
         ConfigError: unreadable or unsafe YAML, duplicate or unknown keys, a value of another type,
-            a circle of `_BASE_`.
+            a circle of `_BASE_`, or one that leads elsewhere.
     """
     cfg = get_project_config()
     if path:
@@ -56,7 +63,8 @@ def config_of(values: dict[str, Any], where: str) -> CfgNode:
 
 def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
     """Merges a config file and its `_BASE_` files into `cfg`, in place; see `load_config`."""
-    _merge_values(cfg, _read_with_base(Path(path), seen=()), str(path))
+    values = _BaseReader(config_roots(Path(path))).read(Path(path))
+    _merge_values(cfg, values, str(path))
 
 
 def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
@@ -67,21 +75,67 @@ def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
         raise ConfigError(f"{where}: {_text(error)}") from error
 
 
-def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    resolved = path.resolve()
-    if resolved in seen:
-        circle = " -> ".join(str(p) for p in (*seen, resolved))
-        raise ConfigError(f"{path}: {BASE_KEY} goes in a circle: {circle}")
-    values = read_yaml(path)
-    bases = values.pop(BASE_KEY, [])
-    merged: dict[str, Any] = {}
-    for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str) or "://" in base:
+def config_roots(path: Path) -> list[Path]:
+    """The folders, with all that is below them, that the bases of a config may lie in.
+
+    They are the config's own folder, this repository, the working folder if the config lies below
+    it, and those of the environment variable `MASKUNET_CONFIG_ROOTS`.
+    """
+    own = {path.absolute().parent.resolve(), path.resolve().parent}
+    here = Path.cwd().resolve()
+    if any(folder.is_relative_to(here) for folder in own):
+        own.add(here)
+    named = os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep)
+    return [_OURS, *sorted(own), *(Path(folder).resolve() for folder in named if folder)]
+
+
+@dataclass
+class _BaseReader:
+    """Reads a config file and, before it, what it is based on.
+
+    Attributes:
+        roots: see `config_roots`.
+        left: files that may still be read; bases of bases could be without number.
+    """
+
+    roots: list[Path]
+    left: int = _MOST_FILES
+
+    def read(self, path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+        resolved = path.resolve()
+        if resolved in seen:
+            circle = " -> ".join(str(p) for p in (*seen, resolved))
+            raise ConfigError(f"{path}: {BASE_KEY} goes in a circle: {circle}")
+        self.left -= 1
+        if self.left < 0 or len(seen) > _LONGEST_CHAIN:
+            raise ConfigError(
+                f"{path}: it is based on more than {_MOST_FILES} files, or on a chain of more than"
+                f" {_LONGEST_CHAIN}; copy what is needed into fewer"
+            )
+        values = read_yaml(path)
+        bases = values.pop(BASE_KEY, [])
+        merged: dict[str, Any] = {}
+        for base in bases if isinstance(bases, list) else [bases]:
+            _merge_dicts(self.read(self.base_path(path, base), (*seen, resolved)), merged)
+        _merge_dicts(values, merged)
+        return merged
+
+    def base_path(self, path: Path, base: Any) -> Path:
+        """The file that `_BASE_` of `path` names."""
+        if not isinstance(base, str) or not base.isprintable() or "://" in base:
             raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
-        base_path = path.parent / Path(base).expanduser()
-        _merge_dicts(_read_with_base(base_path, (*seen, resolved)), merged)
-    _merge_dicts(values, merged)
-    return merged
+        found = path.parent / os.path.expanduser(base)
+        try:
+            resolved = found.resolve()
+        except (OSError, RuntimeError) as error:  # a link that leads to itself
+            raise ConfigError(f"{path}: {BASE_KEY} {base!r} leads nowhere ({error})") from error
+        if not any(resolved.is_relative_to(root) for root in self.roots):
+            raise ConfigError(
+                f"{path}: {BASE_KEY} {base!r} is {resolved}, outside of the folders that a base may"
+                f" lie in: {', '.join(map(str, self.roots))}; copy it there, or name its folder in"
+                f" the environment variable {ROOTS_VARIABLE}"
+            )
+        return found
 
 
 def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:

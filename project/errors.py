@@ -40,6 +40,10 @@ class PredictionsError(UserError):
     """A file of predictions that cannot be scored."""
 
 
+class NetworkError(UserError, OSError):
+    """A download that was not allowed or failed; libraries take it as being without internet."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Says which known names look like `name`, as the end of an error message.
 

@@ -37,6 +37,15 @@ def forget_datasets() -> Iterator[None]:
     unregister_dataset(*(set(DatasetCatalog) - before))
 
 
+@pytest.fixture(autouse=True)
+def decide_downloads_anew() -> Iterator[None]:
+    """Takes back what a tool that ran within a test has decided of the network."""
+    from project.network import set_downloads
+
+    yield
+    set_downloads(None)
+
+
 @pytest.fixture
 def registered() -> Callable[[Path], list[str]]:
     """Registers a specification for the length of one test; returns the registered names."""

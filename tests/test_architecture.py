@@ -12,7 +12,9 @@ LONGEST_FILE = 300
 # A part imports only parts of smaller numbers, and none beside it.
 LEVELS = {
     "errors": 0,
-    "cli": 1,
+    "digests": 0,
+    "network": 1,
+    "cli": 2,
     "safe_yaml": 1,
     "keys": 1,
     "entries": 1,

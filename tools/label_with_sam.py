@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.network import set_downloads
 
 if TYPE_CHECKING:
     from project.data.dataset import DatasetInfo
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, downloads=True)
     add = parser.add_argument
     add("--model", required=True, type=Path, metavar="DIR", help="folder of SAM or SAM 2")
     add("--dataset", required=True, metavar="SPEC", help="data set specification")
@@ -63,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks what can be checked, asks the model, writes and prints what became of the prompts."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
 
     from project.data.register import dataset_info, dataset_records, register_dataset
     from project.data.spec import read_spec

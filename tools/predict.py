@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.network import set_downloads
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, downloads=True)
     add = parser.add_argument
     add("--weights", required=True, metavar="FILE", help="e.g. model_best.pth, model.safetensors")
     add("--config-file", metavar="FILE", help="of the training; left out: what the weights hold")
@@ -56,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Finds the images, builds the model, predicts and writes."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
 
     from tqdm import tqdm
 

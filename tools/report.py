@@ -15,11 +15,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.network import set_downloads
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, downloads=True)
     add = parser.add_argument
     add("run_dir", type=Path, metavar="RUN_DIR", help="OUTPUT_DIR of the run")
     add("--images", type=int, help="of worst, median and best each; TEST.REPORT_IMAGES if left out")
@@ -32,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Reads the run, finds the pictures and writes the page."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
 
     from project.evaluation.results import read_results
     from project.inference.examples import examples_of_run

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.network import set_downloads
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Detectron2's arguments, and `--dataset`."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, downloads=True)
     add = parser.add_argument
     add("--config-file", metavar="FILE", help="a config of configs/, or your own")
     add("--dataset", metavar="SPEC", help="data set specification; trains on train, scores on val")
@@ -53,6 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks everything that can be checked, then starts the ranks."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
 
     from project.config import load_config
     from project.engine.launch import is_first, launch
@@ -81,6 +83,7 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
     from project.engine.run_folder import locked
     from project.engine.setup import register_datasets, start_run
 
+    set_downloads(args.allow_download)  # a rank is a process of its own
     register_datasets(cfg)
     with locked(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
         changed = enter_folder(cfg, args) if comm.is_main_process() else []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.network import set_downloads
 
 if TYPE_CHECKING:
     from project.engine.choices import Purpose
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The words of the command line."""
-    parser = new_parser(__doc__)
+    parser = new_parser(__doc__, downloads=True)
     add = parser.add_argument
     add("--config-file", metavar="FILE", help="left out: what the file MODEL.WEIGHTS holds")
     add("--dataset", metavar="SPEC", help="data set specification, in place of the config's")
@@ -41,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Maps, draws and writes one picture an image, and all of them on one sheet."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
 
     from detectron2.utils.env import seed_all_rng
     from tqdm import tqdm

@@ -8,6 +8,7 @@ from project.data.formats import FORMATS
 from project.data.label_maps import LabelEncoding
 from project.data.problems import Problems
 from project.data.records import Record
+from project.data.roots import check_links
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest
 
@@ -41,8 +42,9 @@ def read_info(spec: DatasetSpec, split: str) -> DatasetInfo:
     """The classes of a split.
 
     Raises:
-        DatasetError: they cannot be read.
+        DatasetError: they cannot be read, or a link leads out of the data set.
     """
+    check_links(spec)
     expected = FORMATS[spec.format]
     categories = expected.read_categories(spec, split)
     encoding = expected.read_encoding(spec, split, categories)

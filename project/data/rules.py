@@ -68,6 +68,7 @@ RULES: dict[str, Rule] = {
     "class_untaught": Rule("error", "a class is scored that training never shows"),
     # Files.
     "file_invalid": Rule("error", "a file that cannot be read as what it should be"),
+    "file_outside": Rule("error", "a name or a link that leads out of the data set's folders"),
     "image_missing": Rule("error", "an image file that does not exist"),
     "image_unreadable": Rule("error", "an image file that cannot be decoded"),
     "image_too_large": Rule("error", "an image of more pixels than declared"),

@@ -18,8 +18,9 @@ EXIF_MODES = ("auto", "apply", "ignore")
 DEFAULT_MAX_PIXELS = 50_000_000  # 50 megapixels; decoded, 150 MB
 _KEYS = (
     *("name", "format", "root", "things", "stuff", "classes", "ignore", "instances", "splits"),
-    *("exif", "groups", "max_pixels"),
+    *("exif", "groups", "max_pixels", "roots"),
 )
+_NAME = re.compile(r"(?!\.+$)[\w.-]+")  # no "..", which would lead out of a folder
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -44,6 +45,8 @@ class DatasetSpec:
         groups: regular expression on an image's path, which starts at `root`; images in which it
             finds the same text (its first group, if it has one) belong together in one split.
         max_pixels: images of more are refused before they are decoded.
+        roots: absolute folders outside of those of the splits that names in annotation files, and
+            symbolic links, may lead to.
     """
 
     name: str
@@ -59,6 +62,7 @@ class DatasetSpec:
     exif: str = "auto"
     groups: str | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
+    roots: tuple[Path, ...] = ()
 
     @property
     def where(self) -> str:
@@ -111,7 +115,7 @@ def parse_spec(fields: Mapping[str, Any], path: Path | None = None) -> DatasetSp
         if fields.get(key) is None:
             raise DatasetError(f"{where}: the key '{key}' is missing")
     name = str(fields["name"])
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not _NAME.fullmatch(name):
         raise DatasetError(f"{where}: name: expected letters, digits, _ . -, found {name!r}")
     start = path.parent if path else Path.cwd()
     instances = fields.get("instances")
@@ -134,6 +138,7 @@ def parse_spec(fields: Mapping[str, Any], path: Path | None = None) -> DatasetSp
         exif=_exif(fields.get("exif", "auto"), f"{where}: exif"),
         groups=_groups(fields.get("groups"), f"{where}: groups"),
         max_pixels=_max_pixels(fields.get("max_pixels", DEFAULT_MAX_PIXELS), where),
+        roots=_roots(fields.get("roots", []), start, f"{where}: roots"),
     )
 
 
@@ -159,6 +164,12 @@ def _max_pixels(value: Any, where: str) -> int:
     return value
 
 
+def _roots(value: Any, start: Path, where: str) -> tuple[Path, ...]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) and v for v in value):
+        raise DatasetError(f"{where}: expected a list of folders, found {value!r}")
+    return tuple(start / _expand(folder, where) for folder in value)
+
+
 def _expand(text: str, where: str) -> str:
     """Puts in environment variables and the home folder."""
 
@@ -180,6 +191,8 @@ def _splits(value: Any, where: str) -> dict[str, dict[str, str]]:
     splits = {}
     for split, paths in value.items():
         here = f"{where}: splits.{split}"
+        if not _NAME.fullmatch(str(split)):  # it becomes the name of files
+            raise DatasetError(f"{here}: expected letters, digits, _ . -, found {split!r}")
         if not isinstance(paths, Mapping) or not all(isinstance(p, str) for p in paths.values()):
             repair = ""
             if isinstance(paths, Mapping) and any(isinstance(p, list) for p in paths.values()):

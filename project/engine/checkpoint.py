@@ -9,20 +9,21 @@ A checkpoint is a dict of tensors and plain values:
     optimizer, scheduler, iteration, trainer   as Detectron2 writes them, for `--resume`
 """
 
-import hashlib
 import logging
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from project.data.register import dataset_info
+from project.digests import sha256
+from project.engine.addresses import local_weights
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint_files import (
     has_checkpoint,
@@ -32,9 +33,8 @@ from project.engine.checkpoint_files import (
     write_checkpoint,
 )
 from project.engine.description import KEY, Description
-from project.engine.exported import ENDING, READ_ERRORS, read_exported, unreadable
 from project.engine.nonfinite import check_finite, learnt
-from project.engine.zoo_pickle import read_zoo_pickle
+from project.engine.weights_files import read_weights_file
 from project.errors import WeightsError, nearest
 from project.evaluation.results import Weights
 
@@ -75,6 +75,7 @@ class Checkpointer(DetectionCheckpointer):
         self.classes = classes
         self.description = description
         self.keep = keep
+        self._address = ""  # of what is being loaded
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
 
@@ -150,29 +151,17 @@ class Checkpointer(DetectionCheckpointer):
             WeightsError: the file is missing, unreadable or made for another model.
         """
         check_weights_exist(path)
+        self._address = path
         self._resuming = checkpointables is None
         self._whole = whole or self._resuming
-        try:
-            return super().load(path, checkpointables=checkpointables)
-        except OSError as error:
-            if "://" not in path:
-                raise
-            raise WeightsError(
-                f"MODEL.WEIGHTS {path} could not be fetched ({error}); without internet,"
-                " download it elsewhere and set MODEL.WEIGHTS to the file, or train from random"
-                ' weights with MODEL.WEIGHTS "" (slower to learn, MODEL.RESNETS.NORM "GN" and'
-                " MODEL.BACKBONE.FREEZE_AT 0 help)"
-            ) from error
+        return super().load(path, checkpointables=checkpointables)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        try:
-            if filename.endswith(".pkl"):
-                return read_zoo_pickle(filename)
-            if filename.endswith(ENDING):
-                return read_exported(filename)
-            return super()._load_file(filename)
-        except READ_ERRORS as error:
-            raise unreadable(filename, error) from error
+        content = read_weights_file(filename)
+        query = parse_qs(urlparse(self._address).query)
+        if query.get("matching_heuristics") == ["True"]:
+            content["matching_heuristics"] = True
+        return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         scored = checkpoint["model"]
@@ -228,12 +217,14 @@ class Checkpointer(DetectionCheckpointer):
 
 
 def check_weights_exist(path: str) -> None:
-    """Passes for "", for an address and for a file that is there.
+    """Passes for "", for an address that is in the cache or can be fetched, and for a file.
 
     Raises:
-        WeightsError: a local file that is not there.
+        WeightsError: a local file that is not there, or an address that may not be fetched.
     """
-    if path and "://" not in path and not os.path.isfile(path):
+    if "://" in path:
+        local_weights(path)
+    elif path and not os.path.isfile(path):
         beside = [p.name for p in Path(path).parent.glob("*") if p.suffix in _ENDINGS]
         known = beside or [str(p) for p in Path("output").glob("*/*") if p.name in _TRAINED]
         raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
@@ -271,8 +262,4 @@ def class_names(cfg: CfgNode) -> Classes | None:
 
 def describe_weights(path: str, iteration: int | None) -> Weights:
     """Which weights were scored, as results.json says it; `path` may be an address."""
-    digest = hashlib.sha256()
-    with open(PathManager.get_local_path(path), "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return {"path": path, "sha256": digest.hexdigest(), "iteration": iteration}
+    return {"path": path, "sha256": sha256(local_weights(path)), "iteration": iteration}

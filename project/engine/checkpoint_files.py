@@ -8,7 +8,6 @@ Whatever moment a process dies at: a file under its final name is always a whole
 in the file beside it, and `last_checkpoint` names a file that is there.
 """
 
-import hashlib
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from project.digests import sha256
 from project.errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 LAST = "last_checkpoint"
 _DIGEST = ".sha256"
 _PARTIAL = ".partial"
+_LONGEST_NAME = 64  # ours are shorter; a name of 4 bytes a character still fits a file system
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")  # Detectron2's names; the number is the iteration
-_BLOCK = 1 << 20
 
 
 def write_checkpoint(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -67,7 +67,11 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether there is a run to go on with."""
+    """Whether there is a run to go on with.
+
+    Raises:
+        WeightsError: what `last_checkpoint` says leads out of the folder.
+    """
     return next(_candidates(folder), None) is not None
 
 
@@ -99,15 +103,6 @@ def damage(path: Path) -> str | None:
     if known and sha256(path) not in known:
         return f"is damaged: its content is not what {_beside(path).name} says"
     return None if path.stat().st_size else "is empty"
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class _partial:
@@ -171,8 +166,16 @@ def _tagged(folder: Path) -> Path | None:
     if not tag.is_file():
         return None
     name = tag.read_text("utf-8", errors="replace").strip()
-    # A tag that leads out of the folder is no checkpoint of this run.
-    return folder / name if name and Path(name).name == name else None
+    if not name:
+        return None
+    # Neither by a path nor by a link may it lead to a file that this run did not write.
+    is_name = name.isprintable() and len(name) < _LONGEST_NAME and Path(name).name == name
+    if not is_name or not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise WeightsError(
+            f"{tag}: it names {name[:200]!r}; expected the name of a checkpoint that lies in that"
+            " folder itself; write one into it, or remove it to go on from the newest there"
+        )
+    return folder / name
 
 
 def _candidates(folder: Path) -> Iterator[Path]:

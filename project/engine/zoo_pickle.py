@@ -28,12 +28,15 @@ def read_zoo_pickle(filename: str) -> dict[str, Any]:
     """Reads a `.pkl` of Detectron2's model zoo (or of Caffe2, which names weights otherwise).
 
     Raises:
-        pickle.UnpicklingError: it holds anything but arrays in plain containers.
+        pickle.UnpicklingError: it holds anything but arrays in plain containers. Damaged ones raise
+            what Python and NumPy raise, of many kinds.
     """
     with open(filename, "rb") as file:
         data = _ArrayUnpickler(file, encoding="latin1").load()
+    if not isinstance(data, dict):
+        raise pickle.UnpicklingError(f"it holds a {type(data).__name__}, no weights by name")
     if "model" in data and "__author__" in data:
         return data
     blobs = data.get("blobs", data)
-    weights = {key: value for key, value in blobs.items() if not key.endswith("_momentum")}
+    weights = {key: v for key, v in blobs.items() if not str(key).endswith("_momentum")}
     return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from project.errors import WeightsError
-from project.modeling.hugging_face.library import import_library
+from project.modeling.hugging_face.pretrained import import_library
 
 # model_type of config.json -> names of the classes of model and processor. On the hub SAM 2 bears
 # the name of its model for videos, which holds the one for images.
@@ -137,6 +137,8 @@ def load_sam(folder: str | Path, device: str = "cpu") -> Sam:
         WeightsError: see `check_sam`; or its weights cannot be read.
     """
     kind = check_sam(folder)
+    from safetensors import SafetensorError
+
     transformers = import_library()
     model_class, processor_class = (getattr(transformers, name) for name in _KINDS[kind])
     try:
@@ -144,7 +146,7 @@ def load_sam(folder: str | Path, device: str = "cpu") -> Sam:
             folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
         )
         processor = processor_class.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
         first = str(error).strip().split("\n")[0]
         raise WeightsError(f"{folder}: the model cannot be read: {first}") from error
     return Sam(model, processor, device)

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from project.errors import ConfigError, WeightsError, nearest
+from project.errors import ConfigError, NetworkError, WeightsError, nearest
+from project.network import fetch, hub_folder
 
 logger = logging.getLogger(__name__)
 
+_HUB_FILE = "model.safetensors"
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 # What makes a network of one image size take any: today's word for it, and the one before.
 _ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False})
@@ -25,6 +27,11 @@ _OWN_KEYS = {
     "in_chans": "use INPUT.CHANNELS",
     "out_indices": "use MODEL.TIMM.OUT_FEATURES",
     "drop_path_rate": "use MODEL.TIMM.DROP_PATH",
+    # timm would read them its own way, which is not ours: pickles, and whatever an address names.
+    "checkpoint_path": "use MODEL.TIMM.WEIGHTS",
+    "pretrained_cfg": "use MODEL.TIMM.WEIGHTS",
+    "pretrained_cfg_overlay": "use MODEL.TIMM.WEIGHTS",
+    "cache_dir": "set HF_HOME",
 }
 
 
@@ -64,17 +71,29 @@ def check_name(name: str) -> None:
         )
 
 
-def check_pretrained(name: str) -> None:
-    """Passes where timm offers weights of a network.
+def pretrained_file(name: str) -> str:
+    """The file of a network's weights that timm offers, fetched where that is allowed.
 
     Raises:
         ConfigError: it offers none.
+        WeightsError: see `project.network`.
     """
-    if not import_timm().list_pretrained(f"{name.partition('.')[0]}.*"):
+    timm = import_timm()
+    if not timm.list_pretrained(f"{name.partition('.')[0]}.*"):
         raise ConfigError(
             f"MODEL.TIMM.PRETRAINED: timm has no weights of {name}; name a file of your own in"
             " MODEL.TIMM.WEIGHTS, or set PRETRAINED False"
         )
+    described = timm.get_pretrained_cfg(name)
+    try:
+        if described.hf_hub_id:
+            return str(hub_folder(described.hf_hub_id, [_HUB_FILE]) / _HUB_FILE)
+        return str(fetch(described.url))
+    except NetworkError as error:
+        raise WeightsError(
+            f"MODEL.TIMM.PRETRAINED: the weights of {name}: {error}; then set MODEL.TIMM.WEIGHTS to"
+            " the file, or train from random weights with PRETRAINED False"
+        ) from error
 
 
 def input_statistics(name: str) -> tuple[list[float], list[float]]:
@@ -129,19 +148,18 @@ def create_network(
     options: dict[str, Any] = {"features_only": True, "in_chans": in_channels, **(arguments or {})}
     if out_indices:
         options["out_indices"] = tuple(out_indices)
-    state = read_weights(weights) if weights else {}
+    file = weights or (pretrained_file(name) if pretrained else "")
+    state = read_weights(file) if file else {}
     if state:
         options.update(pretrained=True, pretrained_cfg_overlay={"state_dict": state})
-    elif pretrained:
-        check_pretrained(name)
-        options["pretrained"] = True
     is_fixed = timm.get_pretrained_cfg(name.partition(".")[0]).fixed_input_size
     try:
         network = _first_that_works(name, options, _ANY_SIZE if is_fixed else ({},))
     except _LoadError as error:
-        raise _other_network(weights, state, str(error)) from error
-    if state:
+        raise _other_network(file, state, str(error)) from error
+    if weights:
         _check_fit(network, state, weights)
+    if state:
         # timm keeps the description, and with it a second copy of the weights.
         getattr(network, "pretrained_cfg", {}).pop("state_dict", None)
     return network
@@ -162,12 +180,6 @@ def _first_that_works(
             reason: Exception = error
             if not any(word in str(error) for word in variant):
                 break
-        except (OSError, ImportError) as error:
-            raise WeightsError(
-                f"MODEL.TIMM.PRETRAINED: the weights of {name} could not be fetched ({error});"
-                " without internet, download them elsewhere and set MODEL.TIMM.WEIGHTS to the"
-                " file, or train from random weights with PRETRAINED False"
-            ) from error
         except (RuntimeError, ValueError, KeyError, IndexError, AssertionError) as error:
             if "loading state_dict" in str(error):
                 raise _LoadError(" ".join(str(error).split())[:200]) from error

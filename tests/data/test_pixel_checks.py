@@ -207,6 +207,7 @@ def test_the_real_wrong_legend(shared_data, tmp_path):
         "format": "label_map",
         "splits": {"train": {"images": "images", "labels": "labels"}},
         "classes": {"water": "#50E3C2", "unlabelled": "#9B9B9B"},
+        "roots": [str(shared_data)],
     }
     spec.write_text(yaml.safe_dump(fields))
     found, looks = look_at(spec)

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from conversions import convert, objects, read, semantics
+from corpus.case import edit_spec
 from project.data.labels import read_semantic
 from project.data.problems import Problem, Problems
 from project.data.writers import WRITERS
@@ -184,6 +185,9 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, to: str):
     absolute["images"].append({**absolute["images"][0], "id": 2})
     absolute["images"][1]["file_name"] = str(tmp_path / "b.png")
     (tmp_path / "source" / "all.json").write_text(json.dumps(absolute))
+    with pytest.raises(DatasetError, match=r"leads to .*outside/a\.png.*roots:"):
+        read(spec)
+    edit_spec(spec, roots=["outside", str(tmp_path)])
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     converted, _ = convert(spec, to, tmp_path / "new" / "out")
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before

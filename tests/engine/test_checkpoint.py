@@ -11,6 +11,7 @@ from torch import nn
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer, load_weights
 from project.errors import WeightsError
+from project.network import set_downloads
 
 
 class RunsCode:
@@ -119,11 +120,12 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 
 def test_weights_that_cannot_be_fetched_say_how_to_go_on(monkeypatch):
-    def offline(*args, **kwargs):
+    def offline(url):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(WeightsError, match=r"internet.*MODEL\.WEIGHTS"):
+    monkeypatch.setattr("project.network._open", offline)
+    set_downloads(True)
+    with pytest.raises(WeightsError, match=r"no route to host.*internet.*MODEL\.WEIGHTS"):
         load_weights(nn.Linear(1, 1), "https://weights.invalid/model_final.pkl")
 
 

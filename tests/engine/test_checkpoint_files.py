@@ -58,7 +58,7 @@ def test_one_flipped_bit_is_found_and_the_one_before_is_used(tmp_path, position,
     assert f"{bad} is damaged" in caplog.text and f"going on from {good}" in caplog.text
 
 
-@pytest.mark.parametrize("change", ["gone", "short", "tag_gone", "tag_empty", "tag_leads_out"])
+@pytest.mark.parametrize("change", ["gone", "short", "tag_gone", "tag_empty"])
 def test_what_else_may_happen_to_the_newest(tmp_path, change):
     good, bad = write(tmp_path, 1), write(tmp_path, 2)
     tag = tmp_path / files.LAST
@@ -72,10 +72,21 @@ def test_what_else_may_happen_to_the_newest(tmp_path, change):
         {
             "tag_gone": lambda: tag.unlink(),
             "tag_empty": lambda: tag.write_text(""),
-            "tag_leads_out": lambda: tag.write_text("../elsewhere.pth"),
         }[change]()
-    (tmp_path.parent / "elsewhere.pth").write_bytes(b"evil")
     assert files.last_whole(tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.pth", "/elsewhere.pth", "a/b.pth", "link.pth"])
+def test_a_tag_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+    run = tmp_path / "run"
+    run.mkdir()
+    write(run, 1)
+    (tmp_path / "elsewhere.pth").write_bytes(b"evil")
+    (run / "link.pth").symlink_to(tmp_path / "elsewhere.pth")
+    (run / files.LAST).write_text(name)
+    for ask in (files.has_checkpoint, files.last_whole):
+        with pytest.raises(WeightsError, match=f"last_checkpoint: it names '{name}'"):
+            ask(run)
 
 
 def test_none_that_is_whole(tmp_path):

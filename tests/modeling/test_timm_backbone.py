@@ -2,6 +2,8 @@
 
 import pickle
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -15,6 +17,7 @@ from project.engine.setup import prepare_config
 from project.errors import ConfigError, WeightsError
 from project.modeling import TimmBackbone, build_timm_backbone
 from project.modeling.timm_models import merge_arguments
+from project.network import set_downloads
 from tool_runner import TINY
 
 NAME = "mobilenetv3_small_050"
@@ -103,9 +106,28 @@ def test_weights_that_cannot_be_fetched_are_told(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(timm, "create_model", fail)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(WeightsError, match=r"--allow-download.*MODEL\.TIMM\.WEIGHTS"):
+        TimmBackbone(NAME, pretrained=True)
+    set_downloads(True)
     with pytest.raises(WeightsError, match=r"no route to host.*MODEL\.TIMM\.WEIGHTS"):
         TimmBackbone(NAME, pretrained=True)
+
+
+@pytest.mark.parametrize("weights", ["hub", "address"])
+def test_fetched_weights_are_the_networks_own(weights, monkeypatch, tmp_path):
+    """What timm offers is read by our reader from a file of the cache."""
+    torch.manual_seed(0)
+    state = timm.create_model(NAME).state_dict()
+    save_file(state, tmp_path / "model.safetensors")
+    described = replace(timm.get_pretrained_cfg(NAME), url="https://host.invalid/model.safetensors")
+    if weights == "address":
+        described = replace(described, hf_hub_id=None)
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: described)
+    monkeypatch.setattr("project.modeling.timm_models.hub_folder", lambda *_: tmp_path)
+    monkeypatch.setattr("project.modeling.timm_models.fetch", lambda url: tmp_path / Path(url).name)
+    found = TimmBackbone(NAME, pretrained=True).network.state_dict()
+    assert len(found) > 50 and all(torch.equal(found[key], state[key]) for key in found)
 
 
 def test_frozen_stages_stay_as_they_are():
@@ -185,7 +207,9 @@ def test_images_are_fed_as_timm_says():
         prepare("")
 
 
-def test_weights_are_fetched_to_train_alone(coco_spec):
+def test_weights_are_fetched_to_train_alone(coco_spec, monkeypatch):
+    asked = []
+    monkeypatch.setattr("project.engine.timm_inputs.pretrained_file", asked.append)
     keys = [*KEYS, NAME, "MODEL.TIMM.PRETRAINED", "True", "MODEL.BACKBONE.NAME"]
     keys += ["build_timm_fpn_backbone", "MODEL.FPN.IN_FEATURES", "['stage2', 'stage3']"]
 
@@ -194,6 +218,7 @@ def test_weights_are_fetched_to_train_alone(coco_spec):
 
     assert pretrained("train")
     assert not pretrained("score") and not pretrained("predict")
+    assert asked == [NAME]
 
 
 def test_a_pyramid_names_its_key():

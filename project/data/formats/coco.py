@@ -17,6 +17,7 @@ from project.data.images import image_size
 from project.data.label_maps import LabelEncoding, label_encoding
 from project.data.problems import Id, Problem, Problems
 from project.data.records import Record
+from project.data.roots import NamedFiles
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError, nearest_of_each
 
@@ -147,9 +148,16 @@ def _image_records(
     """Image id -> record without annotations; a size that the file lacks is read from the image."""
     has_folder = "images" in spec.splits[split]
     folder = spec.resolve(split, "images") if has_folder else spec.root
+    files = NamedFiles(spec, folder)
+    source = spec.resolve(split, "annotations")
     records: dict[Id, Record] = {}
     for image_id, image in images.known.items():
-        file = folder / image["file_name"]
+        try:
+            file = files.path(image["file_name"])
+        except Fault as fault:
+            fault.report(problems, source, image=image_id)
+            images.left_out.add(image_id)
+            continue
         height, width = image.get("height"), image.get("width")
         if height is None or width is None:
             try:

@@ -18,6 +18,7 @@ from project.data.images import image_size
 from project.data.label_maps import LabelEncoding
 from project.data.problems import Id, Problems
 from project.data.records import Record
+from project.data.roots import NamedFiles
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError
 
@@ -52,10 +53,12 @@ def read_records(
     names = {number: name for name, number in category_ids(path).items()}
     reader = SegmentReader(path, names, categories)
     images = read_images(path, problems, spec.max_pixels)
+    has_folder = "images" in spec.splits[split]
+    files = NamedFiles(spec, spec.resolve(split, "images") if has_folder else spec.root)
     records = []
     for image_id, entry in _entries(path, maps, images, problems).items():
         png = maps / entry["file_name"]
-        record = _record(spec, split, images.known[image_id], png, problems)
+        record = _record(spec, path, files, images.known[image_id], png, problems)
         if record is not None:
             reader.add_segments(record, entry["segments_info"], problems)
             records.append(record)
@@ -131,19 +134,22 @@ def _png_of(entry: Entry, owners: Mapping[str, Id]) -> str:
 
 
 def _record(
-    spec: DatasetSpec, split: str, image: Entry, png: Path, problems: Problems
+    spec: DatasetSpec, path: Path, files: NamedFiles, image: Entry, png: Path, problems: Problems
 ) -> Record | None:
     """The record of an image without its segments; a size that the file lacks is the PNG's."""
-    folder = spec.resolve(split, "images") if "images" in spec.splits[split] else spec.root
     height, width = image.get("height"), image.get("width")
     try:
+        file = files.path(image["file_name"])
         if height is None or width is None:
             height, width = image_size(png, max_pixels=spec.max_pixels)
+    except Fault as fault:
+        fault.report(problems, path, image=image["id"])
+        return None
     except DatasetError as error:
         problems.keep_error(error, "file_invalid", png)
         return None
     return Record(
-        file_name=str(folder / image["file_name"]),
+        file_name=str(file),
         image_id=image["id"],
         height=height,
         width=width,

@@ -21,6 +21,7 @@ from project.data.images import image_size
 from project.data.label_maps import LabelEncoding
 from project.data.problems import Problem, Problems
 from project.data.records import Record
+from project.data.roots import NamedFiles
 from project.data.spec import DatasetSpec
 from project.errors import DatasetError
 
@@ -84,11 +85,14 @@ def read_records(
         DatasetError: the folder is missing or holds no json files.
     """
     shapes = ShapeReader(categories, problems)
+    has_folder = "images" in spec.splits[split]
+    folder = spec.resolve(split, "images" if has_folder else "annotations")
+    files = NamedFiles(spec, folder, within=folder if has_folder else spec.root)
     records = []
     for name, path in tqdm(_files(spec, split).items(), f"{spec.name}_{split}", disable=None):
         try:
             content = read_entries(path, "shapes", "labelme")
-            record = _record(spec, split, name, path, content)
+            record = _record(spec, files, name, path, content)
         except Fault as fault:
             fault.report(problems, path, image=name)
             continue
@@ -112,7 +116,7 @@ def _files(spec: DatasetSpec, split: str) -> dict[str, Path]:
 
 
 def _record(
-    spec: DatasetSpec, split: str, name: str, path: Path, content: dict[str, Any]
+    spec: DatasetSpec, files: NamedFiles, name: str, path: Path, content: dict[str, Any]
 ) -> Record:
     """The record of a file without its objects.
 
@@ -120,22 +124,22 @@ def _record(
         Fault: a size that is none.
         DatasetError: it states no size, and the image cannot be read.
     """
-    has_folder = "images" in spec.splits[split]
-    folder = (spec.resolve(split, "images") / name).parent if has_folder else path.parent
-    image = _image(folder, path, content.get("imagePath"))
+    image = _image(files, Path(name).parent, path, content.get("imagePath"))
     size = stated_size(content, "imageHeight", "imageWidth")
     height, width = size or image_size(image, exif=spec.exif, max_pixels=spec.max_pixels)
     return Record(file_name=str(image), image_id=name, height=height, width=width, annotations=[])
 
 
-def _image(folder: Path, path: Path, stated: Any) -> Path:
+def _image(files: NamedFiles, folder: Path, path: Path, stated: Any) -> Path:
     """The image of a json file: `imagePath`, as it is or by its name alone, or else its namesake.
 
-    Where there is none, what it should be. Paths written on Windows are understood.
+    Where there is none, what it should be. Paths written on Windows are understood, and paths on
+    another computer, which lead out of the data set, are passed over.
     """
-    name = PurePosixPath(str(stated or "").replace("\\", "/"))
-    candidates = [folder / name, folder / name.name] if _is_image(name) else []
-    candidates += [folder / f"{path.stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
+    stated_name = PurePosixPath(str(stated or "").replace("\\", "/").replace("\0", ""))
+    names = [str(stated_name), stated_name.name] if _is_image(stated_name) else []
+    names += [f"{path.stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
+    candidates = [files.path(n, below=folder) for n in names if files.holds(n, below=folder)]
     return next((image for image in candidates if image.is_file()), candidates[0])
 
 

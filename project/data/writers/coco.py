@@ -46,7 +46,9 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
         if any(map(has_label_map, records)):
             splits[split]["labels"] = f"labels/{split}"
     with_labels = any("labels" in paths for paths in splits.values())
-    return write_spec(out, name, "coco", dataset, splits, **_fields(categories, with_labels))
+    return write_spec(
+        out, name, "coco", dataset, splits, images, **_fields(categories, with_labels)
+    )
 
 
 def _fields(categories: Categories, with_labels: bool) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
     splits = {
         split: {"images": f"images/{split}", "labels": f"labels/{split}"} for split in dataset
     }
-    return write_spec(out, name, "label_map", dataset, splits, **fields)
+    return write_spec(out, name, "label_map", dataset, splits, images, **fields)
 
 
 def _say_losses(

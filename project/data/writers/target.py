@@ -14,6 +14,7 @@ from project.data.dataset import DatasetInfo
 from project.data.files import IMAGE_SUFFIXES, own_split, relative_name, some_of
 from project.data.problems import Problems
 from project.data.records import Record
+from project.data.roots import declared_roots
 from project.data.spec import DEFAULT_MAX_PIXELS
 from project.errors import DatasetError
 
@@ -165,7 +166,13 @@ def write_images(
 
 
 def write_spec(
-    out: Path, name: str, format: str, dataset: Dataset, splits: dict[str, Any], **fields: Any
+    out: Path,
+    name: str,
+    format: str,
+    dataset: Dataset,
+    splits: dict[str, Any],
+    images: ImageMode,
+    **fields: Any,
 ) -> Path:
     """Writes the specification `<name>.yaml`, with what is common to all formats taken over."""
     source = next(iter(dataset.values()))[0].spec
@@ -174,6 +181,8 @@ def write_spec(
         common["groups"] = source.groups
     if source.max_pixels != DEFAULT_MAX_PIXELS:
         common["max_pixels"] = source.max_pixels
+    if images == "link":
+        common["roots"] = [str(path) for path in declared_roots(source)]
     content = {"name": name, "format": format, **common, **fields, "splits": splits}
     path = out / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -49,7 +49,7 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
                     _write(out / "SegmentationObject", path, objects)
                 _write(out / "SegmentationClass", path, semantic)
     splits = {split: _paths(split, with_objects) for split in dataset}
-    return write_spec(out, name, "voc", dataset, splits, **_fields(dataset))
+    return write_spec(out, name, "voc", dataset, splits, images, **_fields(dataset))
 
 
 def _names(dataset: Dataset, problems: Problems) -> dict[str, list[PurePosixPath]]:

@@ -61,7 +61,7 @@ def write(dataset: Dataset, out: Path, name: str, images: ImageMode, problems: P
         split: {"images": f"images/{split}", "labels": f"labels/{split}"} for split in dataset
     }
     stuff = {"stuff": list(categories.stuff)} if categories.stuff else {}
-    return write_spec(out, name, "yolo", dataset, splits, exif=exif, **stuff)
+    return write_spec(out, name, "yolo", dataset, splits, images, exif=exif, **stuff)
 
 
 def _say_needed(dataset: Dataset, path: Path, problems: Problems) -> None:

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from project.errors import ConfigError
 from project.modeling.hugging_face import library
+from project.modeling.hugging_face.pretrained import read_folder
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def complete_hugging_face(cfg: CfgNode, *, training: bool) -> None:
             " GeneralizedRCNN for boxes alone"
         )
     if keys.WEIGHTS and not library.is_plain(keys.NAME, keys.CONFIG):
-        given, pixels = library.read_folder(keys.WEIGHTS)
+        given, pixels = read_folder(keys.WEIGHTS)
         keys.NAME = given.model_type
         keys.CONFIG = _merged(library.plain_config(given), keys.CONFIG)
         _fill_statistics(cfg, pixels)

@@ -1,19 +1,18 @@
-"""The models of the library transformers: which there are, their configs and their weights.
+"""The models of the library transformers: which there are, and their configs.
 
-The library is imported when a model is built, since that takes seconds. No code comes with weights,
-and none of them is a pickle.
+The library is imported when a model is built, since that takes seconds.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from project.data.register import dataset_info
-from project.errors import ConfigError, UserError, WeightsError, nearest
+from project.errors import ConfigError, UserError, nearest
+from project.modeling.hugging_face.pretrained import KEY, import_library, load_network
 
 logger = logging.getLogger(__name__)
 
@@ -28,24 +27,6 @@ _UNUSED_LAYERS = {
     "MaskFormerSwinBackbone": "model.layernorm",
     "MobileNetV2Model": "conv_1x1",
 }
-_KEY = "MODEL.HUGGING_FACE"
-_STATISTICS_FILE = "preprocessor_config.json"
-
-
-def import_library() -> Any:
-    """The package transformers.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "MODEL.META_ARCHITECTURE HuggingFaceSegmenter needs the package transformers, which is"
-            " not installed: pip install -e '.[zoo]'"
-        ) from error
-    return transformers
 
 
 def check_name(name: str, task: str) -> None:
@@ -56,10 +37,10 @@ def check_name(name: str, task: str) -> None:
     """
     known = [*QUERY_MODELS, *_semantic_models()]
     if name not in known:
-        raise ConfigError(f"{_KEY}.NAME {name!r} is not known.{nearest(name, known)}")
+        raise ConfigError(f"{KEY}.NAME {name!r} is not known.{nearest(name, known)}")
     if name not in QUERY_MODELS and task != "semantic":
         raise ConfigError(
-            f"{_KEY}.TASK is {task}, but {name} labels pixels and finds no objects; take one of"
+            f"{KEY}.TASK is {task}, but {name} labels pixels and finds no objects; take one of"
             f" {', '.join(QUERY_MODELS)}, or TASK semantic"
         )
 
@@ -91,7 +72,7 @@ def build_config(name: str, overrides: Mapping[str, Any]) -> Any:
         return transformers.AutoConfig.for_model(name, **values)
     except Exception as error:  # the library's validation has classes of its own
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{_KEY}.CONFIG: transformers takes no such {name}: {reason}") from error
+        raise ConfigError(f"{KEY}.CONFIG: transformers takes no such {name}: {reason}") from error
 
 
 def as_dict(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,8 +82,8 @@ def as_dict(node: Mapping[str, Any]) -> dict[str, Any]:
 
 def _groups(values: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """The overrides themselves, and the configs in them of which the model consists."""
-    inner = [(f"{_KEY}.CONFIG.{k}", k, v) for k, v in values.items() if k.endswith("_config") and v]
-    return [(f"{_KEY}.CONFIG", "", values), *inner]
+    inner = [(f"{KEY}.CONFIG.{k}", k, v) for k, v in values.items() if k.endswith("_config") and v]
+    return [(f"{KEY}.CONFIG", "", values), *inner]
 
 
 def _check_keys(where: str, kind: str, group: dict[str, Any]) -> None:
@@ -119,53 +100,18 @@ def _check_keys(where: str, kind: str, group: dict[str, Any]) -> None:
             raise ConfigError(f"{where}: {kind} has no key '{key}'.{nearest(key, known)}")
 
 
-def read_folder(weights: str) -> tuple[Any, dict[str, Any]]:
-    """The config that goes with pretrained weights, and what they expect of pixels.
-
-    Args:
-        weights: a local folder, or a name on the hub.
-
-    Returns:
-        The library's config, and the content of preprocessor_config.json; empty without one.
-
-    Raises:
-        WeightsError: there is no such folder, or the hub cannot be reached.
-    """
-    transformers = import_library()
-    local = {"local_files_only": Path(weights).is_dir()}
-    try:
-        config = transformers.AutoConfig.from_pretrained(weights, trust_remote_code=False, **local)
-    except (OSError, ValueError) as error:
-        raise WeightsError(_no_weights(weights, error)) from error
-    try:
-        pixels, _ = transformers.ImageProcessingMixin.get_image_processor_dict(weights, **local)
-    except OSError:
-        logger.info("%s has no %s; MODEL.PIXEL_MEAN and PIXEL_STD count", weights, _STATISTICS_FILE)
-        pixels = {}
-    return config, pixels
-
-
-def _no_weights(weights: str, error: Exception) -> str:
-    first = str(error).strip().split("\n")[0]
-    return (
-        f"{_KEY}.WEIGHTS {weights}: neither a folder with config.json and model.safetensors, nor"
-        f" could it be fetched from the hub ({first}); without internet, download it elsewhere and"
-        " name the folder, or leave the key empty for random weights"
-    )
-
-
 def build_network(config: Any, weights: str, labels: Sequence[str], *, channels: int = 3) -> Any:
     """A model of the library, with random or pretrained weights.
 
     Args:
         config: see `build_config`.
-        weights: see `read_folder`; "" for random ones. What does not fit, such as the weights of
-            other classes, starts anew.
+        weights: see `pretrained.read_folder`; "" for random ones. What does not fit, such as the
+            weights of other classes, starts anew.
         labels: names of the classes, in the order of their numbers.
         channels: of the images.
 
     Raises:
-        WeightsError: see `read_folder`; or the weights are pickles.
+        WeightsError: see `pretrained.load_network`.
     """
     transformers = import_library()
     is_query = config.model_type in QUERY_MODELS
@@ -180,12 +126,12 @@ def build_network(config: Any, weights: str, labels: Sequence[str], *, channels:
     kind = "UniversalSegmentation" if is_query else "SemanticSegmentation"
     auto = getattr(transformers, f"AutoModelFor{kind}")
     try:
-        network = _load(auto, config, weights) if weights else auto.from_config(config)
-    except (ValueError, AssertionError) as error:
-        if isinstance(error, UserError):
-            raise
+        network = load_network(auto, config, weights) if weights else auto.from_config(config)
+    except UserError:
+        raise
+    except (ValueError, AssertionError, LookupError, TypeError) as error:
         raise ConfigError(
-            f"{_KEY}.CONFIG: transformers cannot build this {config.model_type}: {error}"
+            f"{KEY}.CONFIG: transformers cannot build this {config.model_type}: {error}"
         ) from error
     if not weights:
         _spread_queries(network)
@@ -218,33 +164,6 @@ def _take_out_unused(network: Any) -> None:
         if name is not None:
             parent, _, attribute = name.rpartition(".")
             setattr(module.get_submodule(parent), attribute, nn.Identity())
-
-
-def _load(auto: Any, config: Any, weights: str) -> Any:
-    import torch
-
-    try:
-        network, report = auto.from_pretrained(
-            weights,
-            config=config,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-            local_files_only=Path(weights).is_dir(),
-        )
-    except (OSError, ValueError) as error:
-        raise WeightsError(_no_weights(weights, error)) from error
-    anew = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
-    own = {name for name, _ in network.named_parameters()}
-    if own <= anew:
-        raise WeightsError(
-            f"{_KEY}.WEIGHTS {weights}: none of its weights fits a {config.model_type}; see"
-            f" `model_type` in its config.json, and set {_KEY}.NAME to it"
-        )
-    logger.info("%s: %d of %d weights start anew", weights, len(own & anew), len(own))
-    return network
 
 
 def class_labels(cfg: CfgNode) -> list[str]:

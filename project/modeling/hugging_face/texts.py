@@ -5,13 +5,12 @@ B texts, L tokens of a text.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from project.modeling.hugging_face.library import import_library
+from project.modeling.hugging_face.pretrained import import_library, local_folder
 
 Tokenize = Callable[[Sequence[str], int], Tensor]  # texts, L -> (B, L) long, 0 for what is free
 
@@ -36,9 +35,8 @@ def build_tokenizer(weights: str, labels: Sequence[str]) -> Tokenize:
         texts += [text for task in _TASKS for text in class_texts(task, labels)]
         return WordTokenizer(texts)
     transformers = import_library()
-    local = Path(weights).is_dir()
     tokenizer = transformers.AutoTokenizer.from_pretrained(
-        weights, trust_remote_code=False, local_files_only=local
+        local_folder(weights), trust_remote_code=False, local_files_only=True
     )
 
     def tokenize(texts: Sequence[str], length: int) -> Tensor:

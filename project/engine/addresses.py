@@ -1,0 +1,56 @@
+"""Weights that are named by an address: Detectron2 reaches the network through ours alone.
+
+Its own way fetches by http too, keeps no digest, calls files of two hosts by one name and writes
+outside of its cache where an address holds "..".
+"""
+
+from typing import Any, ClassVar
+from urllib.parse import urlparse
+
+from detectron2.utils.file_io import PathHandler, PathManager
+
+from project.errors import NetworkError, WeightsError
+from project.network import fetch
+
+
+class _FetchHandler(PathHandler):
+    """Whatever Detectron2 opens by an address."""
+
+    # The last is one of its handlers for a file service, which would be taken as the longer one.
+    PREFIXES: ClassVar = ["http://", "https://", "ftp://", "https://1drv.ms/u/s!"]
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return self.PREFIXES
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        del force, kwargs
+        return str(fetch(path))
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> Any:
+        if mode not in ("r", "rb"):
+            raise NetworkError(f"{path}: an address can be read only, not opened with mode {mode}")
+        return open(fetch(path), mode, buffering)
+
+
+PathManager.register_handler(_FetchHandler(), allow_override=True)
+
+
+def local_weights(path: str) -> str:
+    """The local file of weights, which may be named by an address.
+
+    Args:
+        path: a file, https://HOST/PATH, or detectron2://PATH of the model zoo; what follows a "?"
+            in an address says how it is read.
+
+    Raises:
+        WeightsError: see `project.network.fetch`.
+    """
+    if "://" not in path:
+        return path
+    try:
+        return PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
+    except NetworkError as error:
+        raise WeightsError(
+            f'MODEL.WEIGHTS {error}; or train from random weights with MODEL.WEIGHTS "" (slower'
+            ' to learn, MODEL.RESNETS.NORM "GN" and MODEL.BACKBONE.FREEZE_AT 0 help)'
+        ) from error
