@@ -32,6 +32,14 @@ class WeightsError(UserError):
     """A weights file that is missing, unsafe, damaged or made for another model."""
 
 
+class StorageError(UserError):
+    """A disk that has no room for what must be written."""
+
+
+class RankError(UserError):
+    """A rank that ended, or that stood still, while others waited for it."""
+
+
 class PredictionsError(UserError):
     """A file of predictions that cannot be scored."""
 

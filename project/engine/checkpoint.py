@@ -28,6 +28,7 @@ from project.engine.checkpoint_files import (
     has_checkpoint,
     last_whole,
     prune,
+    sweep,
     tag_last,
     write_checkpoint,
 )
@@ -69,6 +70,7 @@ class Checkpointer(DetectionCheckpointer):
         self.average = average
         self.classes = classes
         self.keep = keep
+        self.loaded = ""  # the file that was read last
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
 
@@ -117,6 +119,8 @@ class Checkpointer(DetectionCheckpointer):
             WeightsError: the file is missing, unreadable or made for another model.
         """
         if resume and self.has_checkpoint():
+            if self.save_to_disk:
+                sweep(Path(self.save_dir))
             return self.load(self.get_checkpoint_file())
         return self.load(path, checkpointables=[])
 
@@ -140,6 +144,7 @@ class Checkpointer(DetectionCheckpointer):
         check_weights_exist(path)
         self._resuming = checkpointables is None
         self._whole = whole or self._resuming
+        self.loaded = path
         try:
             return super().load(path, checkpointables=checkpointables)
         except OSError as error:

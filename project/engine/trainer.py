@@ -4,6 +4,7 @@ import logging
 import time
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +26,6 @@ from project.engine.hooks import (
     EvaluationHook,
     ProgressWriter,
     SeedingHook,
-    StatisticsHook,
     ValidationHook,
 )
 from project.engine.loader import build_train_loader
@@ -36,11 +36,14 @@ from project.engine.optim import (
     build_scheduler,
     scale_learning_rate,
 )
+from project.engine.statistics import StatisticsHook
 from project.engine.step import TrainStep, amp_dtype
 from project.engine.validation import ValidationLosses
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
+
+FINAL = "model_final"  # Detectron2's name of the last checkpoint
 
 
 class Trainer(DefaultTrainer):
@@ -143,6 +146,10 @@ class Trainer(DefaultTrainer):
     def train(self) -> None:
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
         self._trainer.data_loader.batch_sampler.start = self.start_iter
+        is_final = Path(self.checkpointer.loaded).name == f"{FINAL}.pth"
+        if 0 < self.max_iter <= self.start_iter and not is_final:
+            # It ended between its last periodic checkpoint and this one.
+            self.checkpointer.save(FINAL, iteration=self.iter)
         start = time.perf_counter()
         self._run()
         total = time.perf_counter() - start
@@ -172,7 +179,7 @@ class Trainer(DefaultTrainer):
     def stop(self, done: int) -> None:
         """Ends the training after `done` iterations; what belongs to its end follows."""
         self.max_iter = done
-        self.checkpointer.save("model_final", iteration=done - 1)
+        self.checkpointer.save(FINAL, iteration=done - 1)
 
     def evaluate(self) -> dict[str, DatasetResults]:
         """Scores the model, with averaged weights where there are some."""
