@@ -36,6 +36,14 @@ class TrainingError(UserError):
     """A training whose numbers have become infinite or not a number."""
 
 
+class StorageError(UserError):
+    """A disk that has no room for what must be written."""
+
+
+class RankError(UserError):
+    """A rank that ended, or that stood still, while others waited for it."""
+
+
 class PredictionsError(UserError):
     """A file of predictions that cannot be scored."""
 

@@ -29,10 +29,12 @@ from project.engine.checkpoint_files import (
     has_checkpoint,
     last_whole,
     prune,
+    sweep,
     tag_last,
     write_checkpoint,
 )
 from project.engine.description import KEY, Description
+from project.engine.exported import ENDING
 from project.engine.nonfinite import check_finite, learnt
 from project.engine.weights_files import read_weights_file
 from project.errors import WeightsError, nearest
@@ -76,6 +78,7 @@ class Checkpointer(DetectionCheckpointer):
         self.description = description
         self.keep = keep
         self._address = ""  # of what is being loaded
+        self.loaded = ""  # the file that was read last
         self._resuming = False  # take up a run: its last weights and its average
         self._whole = False  # every weight must be there
 
@@ -130,6 +133,8 @@ class Checkpointer(DetectionCheckpointer):
             WeightsError: the file is missing, unreadable or made for another model.
         """
         if resume and self.has_checkpoint():
+            if self.save_to_disk:
+                sweep(Path(self.save_dir))
             return self.load(self.get_checkpoint_file())
         return self.load(path, checkpointables=[])
 
@@ -154,6 +159,7 @@ class Checkpointer(DetectionCheckpointer):
         self._address = path
         self._resuming = checkpointables is None
         self._whole = whole or self._resuming
+        self.loaded = path
         return super().load(path, checkpointables=checkpointables)
 
     def _load_file(self, filename: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from project.digests import sha256
+from project.engine.disk_space import told_when_full
 from project.errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -35,24 +36,32 @@ def write_checkpoint(path: Path, write: Callable[[BinaryIO], None]) -> None:
         write: writes the content.
 
     Raises:
+        StorageError: the disk is full; what was at `path` stays.
         OSError: as the file system says; what was at `path` stays.
     """
-    with _partial(path) as partial:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        new = sha256(partial)
-        # Both digests are right until the file has been replaced.
-        old = sorted(_digests(path)) if path.exists() else []
-        _write_text(_beside(path), _lines(path, [new, *old]))
-        os.replace(partial, path)
-    _write_text(_beside(path), _lines(path, [new]))
+    with told_when_full(path, write):
+        with _partial(path) as partial:
+            with open(partial, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            new = sha256(partial)
+            # Both digests are right until the file has been replaced.
+            old = sorted(_digests(path)) if path.exists() else []
+            _write_text(_beside(path), _lines(path, [new, *old]))
+            os.replace(partial, path)
+        _write_text(_beside(path), _lines(path, [new]))
 
 
 def tag_last(path: Path) -> None:
-    """Makes a checkpoint the one that `--resume` goes on from."""
-    _write_text(path.with_name(LAST), path.name)
+    """Makes a checkpoint the one that `--resume` goes on from.
+
+    Raises:
+        StorageError: the disk is full; the one that was tagged stays so.
+    """
+    tag = path.with_name(LAST)
+    with told_when_full(tag, lambda file: file.write(path.name.encode())):
+        _write_text(tag, path.name)
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -64,6 +73,15 @@ def prune(folder: Path, keep: int) -> None:
         if path != tagged:
             path.unlink()
             _beside(path).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what a process that was killed left behind: half-written files, lonely digests."""
+    for path in folder.glob(f"*{_PARTIAL}"):
+        path.unlink()
+    for path in folder.glob(f"*.pth{_DIGEST}"):
+        if not path.with_name(path.name.removesuffix(_DIGEST)).exists():
+            path.unlink()
 
 
 def has_checkpoint(folder: Path) -> bool:

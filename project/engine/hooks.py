@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
-from torch import nn
 
 from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
+from project.engine.checkpoint_files import damage
 from project.engine.followers import Follower
 from project.engine.validation import VALIDATION_LOSS, ValidationLosses
 from project.evaluation.results import DatasetResults, best_metric, scalars
@@ -57,36 +56,6 @@ class ProgressWriter(PeriodicWriter):
             for writer in self._writers:
                 writer.write()
         super().after_step()
-
-
-class StatisticsHook(HookBase):
-    """Gives all ranks the same normalisation statistics before anything is saved or scored.
-
-    Each rank's batch normalisation sees its own images only. Without this every rank would score
-    its share of the test images with a model of its own, and only one of these would be saved.
-    """
-
-    def __init__(self, *periods: int) -> None:
-        self.periods = [period for period in periods if period > 0]
-
-    def after_step(self) -> None:
-        """Called by the trainer."""
-        done = self.trainer.iter + 1
-        due = done >= self.trainer.max_iter or any(done % period == 0 for period in self.periods)
-        if comm.get_world_size() > 1 and due:
-            average_statistics(self.trainer.raw_model)
-            if self.trainer.average:
-                average_statistics(self.trainer.average.averaged.module)
-
-
-def average_statistics(model: nn.Module) -> None:
-    """Replaces running means and variances by their mean over all ranks, in place."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
-            for statistic in (module.running_mean, module.running_var):
-                assert statistic is not None
-                dist.all_reduce(statistic)
-                statistic /= comm.get_world_size()
 
 
 class ValidationHook(HookBase):
@@ -140,37 +109,35 @@ class EvaluationHook(HookBase):
 
     def before_train(self) -> None:
         """Takes over the best score of the run that is resumed."""
-        path = Path(self.checkpointer.save_dir) / "model_best.pth"
-        if self.trainer.start_iter > 0 and path.is_file():
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            self.best = saved["best"]
-            logger.info("best so far: %s", self.best)
         start = self.trainer.start_iter
-        goes_on = 0 < start < self.trainer.max_iter
-        if self.followers and goes_on and self.period > 0 and start % self.period == 0:
-            # The checkpoint was saved before the evaluation that its state should know of.
-            self._tell(self.evaluate(), start)
+        if start > 0:
+            self.best = self._read_best()
+            logger.info("best so far: %s", self.best)
+        if 0 < start < self.trainer.max_iter and self.period > 0 and start % self.period == 0:
+            # The checkpoint was saved before the evaluation, which may not have come to its end.
+            self._score(start)
 
     def after_step(self) -> None:
         """Called by the trainer."""
-        iteration = self.trainer.iter + 1
-        if self.period > 0 and iteration % self.period == 0 and iteration < self.trainer.max_iter:
-            self._run()
+        done = self.trainer.iter + 1
+        if self.period > 0 and done % self.period == 0 and done < self.trainer.max_iter:
+            self._score(done)
 
     def after_train(self) -> None:
         """Called by the trainer; a run that broke off is not scored."""
         if self.trainer.iter >= self.trainer.max_iter:
-            self._run()
+            self._score(self.trainer.max_iter)
 
-    def _run(self) -> None:
+    def _score(self, done: int) -> None:
+        """Scores after `done` iterations, and does what follows from the scores."""
         results = self.evaluate()
         if comm.is_main_process():
             self._store(results)
-            self._keep_best(results)
+            self._keep_best(results, done - 1)
         # The others wait here rather than in the next step's first collective call.
         comm.synchronize()
-        if self.trainer.iter < self.trainer.max_iter:
-            self._tell(results, self.trainer.iter + 1)
+        if done < self.trainer.max_iter:
+            self._tell(results, done)
 
     def _tell(self, results: dict[str, DatasetResults], done: int) -> None:
         """Gives the followers their values after `done` iterations, the same on all ranks."""
@@ -193,7 +160,17 @@ class EvaluationHook(HookBase):
                         f"{prefix}{task}/{name}", value, smoothing_hint=False
                     )
 
-    def _keep_best(self, results: dict[str, DatasetResults]) -> None:
+    def _read_best(self) -> dict[str, Any] | None:
+        """What is known of model_best.pth; one that is damaged is as good as none."""
+        path = Path(self.checkpointer.save_dir) / "model_best.pth"
+        if not path.is_file():
+            return None
+        if fault := damage(path):
+            logger.warning("%s %s: the next evaluation is the best so far", path, fault)
+            return None
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["best"]
+
+    def _keep_best(self, results: dict[str, DatasetResults], iteration: int) -> None:
         if not results:
             return
         metric, value = best_metric(next(iter(results.values())), self.best_metric_name)
@@ -201,8 +178,6 @@ class EvaluationHook(HookBase):
         known = self.best if self.best and self.best["metric"] == metric else None
         if value is None or (known and value <= known["value"]):
             return
-        # After the last step the trainer has counted one further.
-        iteration = min(self.trainer.iter, self.trainer.max_iter - 1)
         self.best = {"metric": metric, "value": value, "iteration": iteration}
         self.checkpointer.save(
             "model_best", tag=False, state=False, best=self.best, iteration=iteration

@@ -5,6 +5,7 @@ import os
 import time
 import weakref
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +28,6 @@ from project.engine.hooks import (
     EvaluationHook,
     ProgressWriter,
     SeedingHook,
-    StatisticsHook,
     ValidationHook,
 )
 from project.engine.loader import build_train_loader
@@ -42,11 +42,14 @@ from project.engine.optim import (
 from project.engine.run_folder import check_space
 from project.engine.setup import portable
 from project.engine.signals import Interrupted, SignalHook
+from project.engine.statistics import StatisticsHook
 from project.engine.step import TrainStep, amp_dtype
 from project.engine.validation import ValidationLosses
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
+
+FINAL = "model_final"  # Detectron2's name of the last checkpoint
 
 
 class Trainer(DefaultTrainer):
@@ -119,12 +122,13 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase | None]:
         """Timing, learning rate, averaging, checkpoints, scores, progress; in this order."""
         cfg = self.cfg
+        statistics = StatisticsHook(cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD)
         chain: list[HookBase | None] = [
             SeedingHook(),
             hooks.IterationTimer(),
             hooks.LRScheduler(),
             AveragingHook(self.average) if self.average else None,
-            StatisticsHook(cfg.SOLVER.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD),
+            statistics,
         ]
         if comm.is_main_process():
             chain.append(
@@ -135,6 +139,8 @@ class Trainer(DefaultTrainer):
             chain.append(
                 ValidationHook(cfg.TEST.EVAL_PERIOD, ValidationLosses(cfg, amp_dtype(cfg)))
             )
+        # Before an evaluation, which a run that goes on makes up for.
+        chain.append(SignalHook(partial(self.save_to_resume, statistics)))
         chain += followers
         # After the checkpoint, so that an evaluation that fails loses no training.
         chain.append(
@@ -146,7 +152,6 @@ class Trainer(DefaultTrainer):
                 followers=followers,
             )
         )
-        chain.append(SignalHook(self.save_to_resume))
         if comm.is_main_process():
             chain.append(ProgressWriter(self.build_writers(), period=cfg.SOLVER.LOG_PERIOD))
         return chain
@@ -165,6 +170,10 @@ class Trainer(DefaultTrainer):
     def train(self) -> None:
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
         self._trainer.data_loader.batch_sampler.start = self.start_iter
+        is_final = Path(self.checkpointer.loaded).name == f"{FINAL}.pth"
+        if 0 < self.max_iter <= self.start_iter and not is_final:
+            # It ended between its last periodic checkpoint and this one.
+            self.checkpointer.save(FINAL, iteration=self.iter)
         start = time.perf_counter()
         self._run()
         total = time.perf_counter() - start
@@ -196,10 +205,11 @@ class Trainer(DefaultTrainer):
     def stop(self, done: int) -> None:
         """Ends the training after `done` iterations; what belongs to its end follows."""
         self.max_iter = done
-        self.checkpointer.save("model_final", iteration=done - 1)
+        self.checkpointer.save(FINAL, iteration=done - 1)
 
-    def save_to_resume(self, iteration: int) -> str:
+    def save_to_resume(self, statistics: StatisticsHook, iteration: int) -> str:
         """Writes a checkpoint after `iteration`, as those of CHECKPOINT_PERIOD are; its path."""
+        statistics.share()
         name = f"model_{iteration:07}"
         self.checkpointer.save(name, iteration=iteration)
         return os.path.join(self.cfg.OUTPUT_DIR, f"{name}.pth")

@@ -29,7 +29,8 @@ def read_weights_file(path: str) -> dict[str, Any]:
     """The content of a local file.
 
     Args:
-        path: ends in .pkl (the model zoo's), .safetensors, .pyth (pycls') or anything else (torch's).
+        path: ends in .pkl (the model zoo's), .safetensors, .pyth (pycls') or in anything else
+            (torch's).
 
     Returns:
         What the file holds, with "model": name -> tensor or array.
