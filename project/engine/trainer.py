@@ -45,6 +45,7 @@ from project.engine.signals import Interrupted, SignalHook
 from project.engine.statistics import StatisticsHook
 from project.engine.step import TrainStep, amp_dtype
 from project.engine.validation import ValidationLosses
+from project.errors import UserError
 from project.evaluation.results import DatasetResults
 
 logger = logging.getLogger(__name__)
@@ -194,8 +195,8 @@ class Trainer(DefaultTrainer):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
-            except Interrupted:
-                raise
+            except (Interrupted, UserError):
+                raise  # the tool tells them in one paragraph
             except Exception:
                 logger.exception("Exception during training:")
                 raise

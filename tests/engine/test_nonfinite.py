@@ -9,8 +9,9 @@ import torch
 from project.engine.batch_file import from_plain, to_plain
 from project.engine.checkpoint import Checkpointer
 from project.engine.nonfinite import FiniteGuard, Step
+from project.engine.replay import replay
 from project.engine.step import TrainStep
-from project.errors import TrainingError
+from project.errors import TrainingError, WeightsError
 from tool_runner import TINY, load_tool
 
 QUICK = ["TEST.EVAL_PERIOD", "0", "TEST.BOOTSTRAP", "0", "TEST.REPORT_IMAGES", "0"]
@@ -123,3 +124,43 @@ def test_batches_survive_a_file(coco_spec, tmp_path, mask_format):
         assert torch.equal(item["instances"].gt_classes, found["instances"].gt_classes)
         masks, others = (i["instances"].gt_masks.crop_and_resize(boxes, 14) for i in (item, found))
         assert torch.equal(masks, others) and 0 < masks.float().mean() < 1
+
+
+def test_a_spoilt_layer_is_named(coco_spec, tmp_path, monkeypatch):
+    """A weight so large that its layer's output is infinite, though the weight is finite."""
+    spoil(monkeypatch, {2}, "loss")
+    with pytest.raises(TrainingError):
+        train(coco_spec, tmp_path)
+    path = tmp_path / "nonfinite_0000002.pth"
+    content = torch.load(path, weights_only=True)
+    content["model"]["sem_seg_head.predictor.weight"].fill_(1e38)
+    torch.save(content, path)
+    out = tmp_path / "out.json"
+    assert load_tool("tools/replay_batch.py").main([str(path), "--json", str(out)]) == 1
+    found = json.loads(out.read_text())
+    assert found["iteration"] == 2 and len(found["images"]) == 2
+    assert found["weights"] == []
+    assert found["layers"][0] == "sem_seg_head.predictor (Conv2d)"
+    assert "sem_seg_head.predictor.weight" in found["gradients"]
+
+
+def test_the_same_losses_as_in_the_training(coco_spec, tmp_path, monkeypatch, capsys):
+    """What was spoilt here was no layer: the step itself is good, and equal to the last digit."""
+    spoil(monkeypatch, {2}, "gradient")
+    with pytest.raises(TrainingError):
+        train(coco_spec, tmp_path)
+    found = replay(tmp_path / "nonfinite_0000002.pth")
+    then = dict(found.then)
+    assert then.pop("gradient norm") == float("inf")
+    assert found.losses == then and len(then) > 4
+    assert found.gradient_norm > 0 and not found.gradients
+    assert load_tool("tools/replay_batch.py").main([str(tmp_path / "nonfinite_0000002.pth")]) == 0
+    assert "loss_mask" in capsys.readouterr().out
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        replay(tmp_path / "none.pth")
+    torch.save({"model": {"w": torch.zeros(1)}}, tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"holds no training step .*nonfinite_"):
+        replay(tmp_path / "weights.pth")
