@@ -5,6 +5,8 @@
 
 BASE_PYTHON ?= python3
 ARGS ?=
+# LOCKED=1: install only packages whose sha256 is in requirements.lock.
+LOCKED ?=
 # Tests of one file stay together: they share what was made for them.
 PROCESSES ?= -n auto --maxprocesses 4 --dist loadfile
 DEMO_CONFIG := configs/double_digits/mask_unet_demo.yaml
@@ -16,10 +18,10 @@ ifeq ($(origin PYTHON),command line)
 SETUP := "$(PYTHON)" tools/setup --check
 else
 PYTHON := .venv/bin/python
-SETUP := "$(BASE_PYTHON)" tools/setup
+SETUP := "$(BASE_PYTHON)" tools/setup $(if $(LOCKED),--locked)
 endif
 
-.PHONY: help setup demo test proof stress lint typecheck check clean
+.PHONY: help setup lock audit demo test proof stress lint typecheck check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -30,6 +32,12 @@ setup: ## .venv with everything that is needed; a second call costs a second
 		echo 'set-up failed: there is no $(firstword $(SETUP)) on this machine. Install Python 3.10' \
 		'or newer, or name one: make setup BASE_PYTHON=/path/to/python3.12' >&2; exit 1; }
 	@$(SETUP)
+
+lock: setup ## requirements.lock anew, for this Python and system
+	@"$(PYTHON)" tools/setup --lock
+
+audit: setup ## known advisories on what is installed; needs a network
+	@"$(PYTHON)" tools/setup/audit.py $(ARGS)
 
 demo: setup ## train and score on the built-in data set, into output/demo
 	@test -f $(DEMO_DATA)/val.json || "$(PYTHON)" datasets/prepare_double_digits.py

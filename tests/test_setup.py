@@ -1,10 +1,12 @@
 """The set-up's own decisions; nothing here touches the network or this project's environment."""
 
 import importlib
+import re
 import runpy
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = ROOT / "tools" / "setup"
-MODULES = ("installer", "environment", "steps")
+MODULES = ("installer", "environment", "lock", "steps", "audit")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def environment(setup_modules: SimpleNamespace, tmp_path: Path) -> object:
     """A made-up checkout with a made-up, usable `.venv` of Python 3.11."""
     (tmp_path / "tools").mkdir()
     shutil.copytree(SETUP, tmp_path / "tools" / "setup")
-    for name in ("constraints.txt", "setup.py"):
+    for name in ("constraints.txt", "requirements.lock", "setup.py"):
         shutil.copy(ROOT / name, tmp_path)
     made = setup_modules.environment.Environment(tmp_path)
     (made.folder / "bin").mkdir(parents=True)
@@ -74,7 +76,13 @@ class TestStamp:
 
     @pytest.mark.parametrize(
         "name",
-        ["constraints.txt", "setup.py", "tools/setup/detectron2.txt", "tools/setup/steps.py"],
+        [
+            "constraints.txt",
+            "requirements.lock",
+            "setup.py",
+            "tools/setup/detectron2.txt",
+            "tools/setup/steps.py",
+        ],
     )
     def test_any_changed_input_counts(self, setup_modules, environment, name):
         module = setup_modules.environment
@@ -340,6 +348,112 @@ class TestDetectron2:
         assert [path.name for path in here.glob("sal_*.dist-info")] == [info.name]
         assert setup_modules.environment.is_whole(here / info.name)
         assert not staging.exists()
+
+
+def locked_versions(text: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines]
+    assert all(found) and len(found) > 100
+    return {match[1]: match[2] for match in found if match}
+
+
+class TestLock:
+    def test_has_a_hash_for_each_of_the_pinned_versions(self):
+        locked = locked_versions((ROOT / "requirements.lock").read_text())
+        lines = (ROOT / "constraints.txt").read_text().splitlines()
+        pins = [Requirement(line) for line in lines if not line.startswith("#")]
+        valid = [p for p in pins if not p.marker or p.marker.evaluate({"python_version": "3.11"})]
+        pinned = {pin.name.lower(): str(pin.specifier).removeprefix("==") for pin in valid}
+        assert {name: pinned[name] for name in locked} == locked
+
+    def test_is_what_pip_reports_but_for_this_checkout(self, setup_modules):
+        def item(name: str, **more: Any) -> dict[str, Any]:
+            archive = {"archive_info": {"hashes": {"sha256": "ab" * 32}}}
+            metadata = {"name": name, "version": "1.0"}
+            return {"metadata": metadata, "download_info": archive, **more}
+
+        report = {"install": [item("Mypy_Extensions"), item("a.b"), item("Mine", is_direct=True)]}
+        text = setup_modules.lock.lock_text(report)
+        assert f"# For: {setup_modules.lock.machine()}\n" in text
+        assert [line for line in text.splitlines() if "==" in line] == [
+            f"{name}==1.0 --hash=sha256:{'ab' * 32}" for name in ("a-b", "mypy-extensions")
+        ]
+        del report["install"][0]["download_info"]["archive_info"]
+        with pytest.raises(setup_modules.installer.SetupError, match="no sha256 of mypy-ext"):
+            setup_modules.lock.lock_text(report)
+
+    def test_another_machine_is_refused_before_anything_is_written(
+        self, setup_modules, environment, monkeypatch
+    ):
+        locked = replace(environment, locked=True)
+        monkeypatch.setattr(setup_modules.lock, "machine", lambda: "CPython 3.13, linux aarch64")
+        before = sorted(environment.folder.rglob("*"))
+        with pytest.raises(
+            setup_modules.installer.SetupError,
+            match=r"for CPython 3\.11, linux x86_64, and this is CPython 3\.13, linux aarch64",
+        ):
+            setup_modules.steps.make_environment(locked)
+        assert sorted(environment.folder.rglob("*")) == before
+
+    def test_users_own_detectron2_is_not_broken(self, setup_modules, environment, monkeypatch):
+        monkeypatch.setattr(setup_modules.lock, "machine", lambda: "CPython 3.11, linux x86_64")
+        setup_modules.steps.check_lockable(environment)
+        install(environment.packages, "detectron2", "0.6+cu130")
+        with pytest.raises(setup_modules.installer.SetupError, match="a Detectron2 of your own"):
+            setup_modules.steps.check_lockable(environment)
+
+    def test_locked_satisfies_both_and_unlocked_is_set_up_anew(self, setup_modules, environment):
+        module, locked = setup_modules.environment, replace(environment, locked=True)
+        module.write_stamp(environment, complete=True)
+        assert module.is_current(environment) and not module.is_current(locked)
+        module.write_stamp(locked, complete=True)
+        assert module.is_current(environment) and module.is_current(locked)
+
+    def test_everything_is_asked_for_its_hash(self, setup_modules, environment, monkeypatch):
+        calls: list[list[str]] = []
+        monkeypatch.setattr(
+            setup_modules.steps, "run_pip", lambda python, words, **rest: calls.append(words)
+        )
+        locked = replace(environment, locked=True)
+        setup_modules.steps.install_tools(locked)
+        setup_modules.steps.install_packages(locked)
+        *hashed, checkout = calls
+        assert len(hashed) == 2
+        for words in hashed:
+            assert {"--require-hashes", "--force-reinstall", "--no-deps"} <= set(words)
+        tools = Path(hashed[0][-1]).read_text().splitlines()
+        assert [line.split("==")[0] for line in tools] == ["pip", "setuptools"]
+        assert hashed[1][-1] == str(environment.root / "requirements.lock")
+        assert "--no-deps" in checkout and checkout[-2:] == ["--editable", "."]
+
+
+class TestAudit:
+    def test_advisories_are_printed_and_end_with_status_one(self, setup_modules, capsys):
+        advisory = {"id": "CVE-1", "aliases": ["GHSA-2"], "fix_versions": ["1.1"]}
+        package = {"name": "beta", "version": "1.0", "vulns": [advisory]}
+        others = [
+            {"name": "alpha", "version": "2.0", "vulns": []},
+            {"name": "mine", "skip_reason": "editable"},
+        ]
+        assert setup_modules.audit.report({"dependencies": others}) == 0
+        assert setup_modules.audit.report({"dependencies": [package, *others]}) == 1
+        printed = capsys.readouterr().out
+        assert "beta 1.0: CVE-1, GHSA-2; fixed in 1.1\n" in printed
+        assert "not looked up: mine: editable" in printed
+        assert "1 advisories on 2 packages" in printed
+
+    @pytest.mark.parametrize(
+        ("failing", "said"),
+        [("pip", "could not be installed (No network"), ("pip_audit", "gave no answer (No net")],
+    )
+    def test_no_audit_is_not_a_clean_one(self, setup_modules, monkeypatch, capsys, failing, said):
+        def run(command: list[Any], folder: str) -> SimpleNamespace:
+            return SimpleNamespace(returncode=int(failing in command), stderr="a\nNo network\n")
+
+        monkeypatch.setattr(setup_modules.audit, "run", run)
+        monkeypatch.setattr("venv.create", lambda *words, **rest: None)
+        assert setup_modules.audit.main([]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_ranges_admit_the_pins(monkeypatch):

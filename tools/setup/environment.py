@@ -15,7 +15,7 @@ from pathlib import Path
 
 from installer import SetupError
 
-INPUTS = ("constraints.txt", "setup.py", "tools/setup")
+INPUTS = ("constraints.txt", "requirements.lock", "setup.py", "tools/setup")
 GIB = 2**30
 # Measured with torch 2.14.1; on Linux it brings the GPU libraries.
 ENVIRONMENT_GIB, DOWNLOADS_GIB = (6.4, 3.1) if sys.platform == "linux" else (2.0, 0.5)
@@ -23,9 +23,15 @@ ENVIRONMENT_GIB, DOWNLOADS_GIB = (6.4, 3.1) if sys.platform == "linux" else (2.0
 
 @dataclass(frozen=True)
 class Environment:
-    """The environment `.venv` of the checkout at `root`."""
+    """The environment `.venv` of the checkout at `root`.
+
+    Attributes:
+        root: of the checkout.
+        locked: every package must have the sha256 of requirements.lock.
+    """
 
     root: Path
+    locked: bool = False
 
     @property
     def folder(self) -> Path:
@@ -97,6 +103,7 @@ def write_stamp(environment: Environment, *, complete: bool) -> None:
     """Marks the environment as ours, and as complete or not."""
     stamp = {
         "digest": digest(environment) if complete else None,
+        "locked": environment.locked,
         "distributions": sorted(environment.distributions()),
     }
     environment.stamp.write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
@@ -111,6 +118,7 @@ def is_current(environment: Environment) -> bool:
         stamp = json.loads(environment.stamp.read_text(encoding="utf-8"))
         return (
             stamp["digest"] == digest(environment)
+            and (stamp["locked"] or not environment.locked)
             and environment.python.exists()
             and set(stamp["distributions"]) <= environment.distributions()
         )

@@ -21,8 +21,9 @@ NOT_FOUND = r"(?:The user requested \(constraint\)|No matching distribution foun
 # What pip prints -> what it means, most telling first. Groups of the pattern fill the text.
 FAILURES = {
     r"DO NOT MATCH THE HASHES": (
-        "a downloaded package is not the one whose sha256 is pinned in tools/setup/detectron2.txt,"
-        " and was not installed. Look at where packages come from: `pip config list`"
+        "a downloaded package is not the one whose sha256 is pinned in tools/setup/detectron2.txt"
+        " or requirements.lock, and was not installed. Look at where packages come from:"
+        " `pip config list`"
     ),
     r"No space left on device": (
         "the disk is full. Free some space, or point TMPDIR and PIP_CACHE_DIR at a larger disk"

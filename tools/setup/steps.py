@@ -18,6 +18,7 @@ from environment import (
     write_stamp,
 )
 from installer import SetupError, run_pip
+from lock import LOCK, check_machine, tools_lock, write_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 DETECTRON2 = "tools/setup/detectron2.txt"
@@ -37,12 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="only say what the Python that runs this lacks; install nothing",
     )
-    check = parser.parse_args(arguments).check
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help=f"install only packages whose sha256 is in {LOCK}",
+    )
+    parser.add_argument("--lock", action="store_true", help=f"only write {LOCK} anew")
+    args = parser.parse_args(arguments)
     try:
-        if check:
+        if args.check:
             check_given(find=importlib.util.find_spec)
+        elif args.lock:
+            print(f"written: {write_lock(Environment(ROOT))}")
         else:
-            set_up(Environment(ROOT))
+            set_up(Environment(ROOT, locked=args.locked))
     except SetupError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1
@@ -75,6 +84,8 @@ def set_up(environment: Environment) -> None:
 
 def make_environment(environment: Environment) -> None:
     """Makes `.venv`, or makes a broken one of ours anew, or prepares a usable one."""
+    if environment.locked:
+        check_lockable(environment)
     if "torch" not in environment.distributions():
         check_space(environment)
     if not environment.is_usable():
@@ -84,6 +95,20 @@ def make_environment(environment: Environment) -> None:
     environment.log.write_text("", encoding="utf-8")
     if damaged := drop_damaged(environment):
         print(f"      to be mended: {', '.join(damaged)}")
+
+
+def check_lockable(environment: Environment) -> None:
+    """Checks that the lock is for this machine, and that it would replace nothing of the user's.
+
+    Raises:
+        SetupError: the lock is for another kind of machine, or a Detectron2 of the user's is here.
+    """
+    check_machine(environment)
+    if environment.own_detectron2():
+        raise SetupError(
+            f"{environment.folder} holds a Detectron2 of your own, compiled for the torch that is"
+            " there, which LOCKED=1 would replace; leave LOCKED=1 out"
+        )
 
 
 def clear(environment: Environment) -> None:
@@ -130,12 +155,32 @@ def create(environment: Environment, find: Callable[[str], object]) -> None:
 
 def install_tools(environment: Environment) -> None:
     """Some packages exist as sources only: the same pip and setuptools build them everywhere."""
-    install(environment, "pip", "setuptools")
+    if environment.locked:
+        install_locked(environment, tools_lock(environment))
+    else:
+        install(environment, "pip", "setuptools")
 
 
 def install_packages(environment: Environment) -> None:
     """What setup.py asks for, and this checkout itself in editable form."""
-    install(environment, "--no-build-isolation", "--editable", ".[all]")
+    if environment.locked:
+        install_locked(environment, environment.root / LOCK)
+        install(environment, "--no-deps", "--no-build-isolation", "--editable", ".")
+    else:
+        install(environment, "--no-build-isolation", "--editable", ".[all]")
+
+
+def install_locked(environment: Environment, lock: Path) -> None:
+    """Installs what a lock names; anew, since nobody knows the hashes of what is there."""
+    run_pip(
+        environment.python,
+        [
+            *("install", "--force-reinstall", "--no-deps", "--no-build-isolation"),
+            *("--require-hashes", "--requirement", str(lock)),
+        ],
+        log=environment.log,
+        cwd=environment.root,
+    )
 
 
 def install(environment: Environment, *arguments: str) -> None:
