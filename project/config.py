@@ -216,7 +216,7 @@ def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
             node = node.get(group) if isinstance(node, CfgNode) else None
             is_open |= isinstance(node, CfgNode) and node.is_new_allowed()
         if is_open and isinstance(node, CfgNode) and name not in node:
-            read = parse_yaml(value)
+            read = _parse_word(full, value)
             node[name] = CfgNode(read) if isinstance(read, dict) else read
             continue
         if not isinstance(node, CfgNode) or name not in node:
@@ -226,8 +226,17 @@ def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
             )
         try:
             cfg.merge_from_list([full, _as_meant(value, node[name])])
+        except ConfigError as error:
+            raise ConfigError(f"command line: {full}: {error}") from error
         except (ValueError, AssertionError) as error:
             raise ConfigError(f"command line: {full}: {_text(error)}") from error
+
+
+def _parse_word(full: str, value: str) -> Any:
+    try:
+        return parse_yaml(value)
+    except ConfigError as error:
+        raise ConfigError(f"command line: {full}: {error}") from error
 
 
 def _text(error: Exception) -> str:

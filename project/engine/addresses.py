@@ -32,6 +32,7 @@ class _FetchHandler(PathHandler):
         return open(fetch(path), mode, buffering)
 
 
+_SCHEMES = ("https", "detectron2", "catalog")
 PathManager.register_handler(_FetchHandler(), allow_override=True)
 
 
@@ -39,16 +40,27 @@ def local_weights(path: str) -> str:
     """The local file of weights, which may be named by an address.
 
     Args:
-        path: a file, https://HOST/PATH, or detectron2://PATH of the model zoo; what follows a "?"
-            in an address says how it is read.
+        path: a file, https://HOST/PATH, or detectron2://PATH or catalog://NAME of the model zoo;
+            what follows a "?" in an address says how it is read.
 
     Raises:
         WeightsError: see `project.network.fetch`.
     """
-    if "://" not in path:
+    scheme, is_address, _ = path.partition("://")
+    if not is_address:
         return path
+    if scheme not in _SCHEMES:
+        raise WeightsError(
+            f"MODEL.WEIGHTS {path}: expected a file, or an address that begins with one of"
+            f" {', '.join(f'{name}://' for name in _SCHEMES)}"
+        )
     try:
         return PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
+    except (LookupError, RuntimeError) as error:
+        raise WeightsError(
+            f"MODEL.WEIGHTS {path}: Detectron2's catalog has no such weights; name a file, or their"
+            " whole address"
+        ) from error
     except NetworkError as error:
         raise WeightsError(
             f'MODEL.WEIGHTS {error}; or train from random weights with MODEL.WEIGHTS "" (slower'

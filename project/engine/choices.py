@@ -41,6 +41,13 @@ _UNSUPPORTED = {
     "VIS_PERIOD": "tools/visualize_data.py draws what is fed, and report.html what is found",
     "MODEL.PANOPTIC_FPN.COMBINE.ENABLED": "parts that are both there are always merged; leave one"
     " out with MODEL.MASK_UNET",
+    **dict.fromkeys(
+        (
+            *("MODEL.LOAD_PROPOSALS", "DATASETS.PROPOSAL_FILES_TRAIN"),
+            "DATASETS.PROPOSAL_FILES_TEST",
+        ),
+        "files of proposals are pickles, which may run code; models find their own, see MODEL.RPN",
+    ),
     "MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT": "weigh with MODEL.SEM_SEG_HEAD.LOSS_WEIGHT",
 }
 
