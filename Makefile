@@ -19,7 +19,7 @@ PYTHON := .venv/bin/python
 SETUP := "$(BASE_PYTHON)" tools/setup
 endif
 
-.PHONY: help setup demo test proof lint typecheck check clean
+.PHONY: help setup demo test proof stress lint typecheck check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: setup ## the tests
 
 proof: setup ## the README's scores, by whole trainings; about half an hour
 	"$(PYTHON)" -m pytest -m slow -s tests/goals $(ARGS)
+
+stress: setup ## the long tests of damage: many random inputs
+	"$(PYTHON)" -m pytest -m slow -s tests/security tests/stress $(ARGS)
 
 lint: setup ## ruff: rules and layout
 	"$(PYTHON)" -m ruff check .
