@@ -558,6 +558,7 @@ def _benchmarked(place: Place) -> Started:
 
 _P, _Y, _T = _unsafe_pickle, _unsafe_yaml, _unsafe_torch
 READERS = (_P, _T)  # of weights
+_ENCODED = b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00hextR."
 _ZIPPED = b"PK\x03\x04" + b"\0" * 60
 _LONG_HEADER = struct.pack("<Q", 2**62) + b"{}"
 _LYING_HEADER = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}})
@@ -641,6 +642,8 @@ CASES = [
         Case(f"weights_torch_{name}", partial(_torch_weights, name), _T)
         for name in ("evil.pth", "evil.pyth", "evil")
     ),
+    Case("weights_place", partial(_weights_bytes, "a.pkl", b"\x80\x02}r\xff\xff\xff\x7f.")),
+    Case("weights_encoding", partial(_weights_bytes, "a.pkl", _ENCODED)),
     Case("weights_zip", partial(_weights_bytes, "a.pth", _ZIPPED)),
     Case("weights_zip_bomb", _zip_bomb),
     Case("weights_long_header", partial(_weights_bytes, "a.safetensors", _LONG_HEADER)),

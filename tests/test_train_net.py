@@ -94,6 +94,7 @@ def test_best_weights_survive_a_resume(coco_spec, tmp_path):
     best = torch.load(output / "model_best.pth", weights_only=True)
     best["best"]["value"] = 100.0
     torch.save(best, output / "model_best.pth")
+    (output / "model_best.pth.sha256").unlink()
     train(coco_spec, output, "--resume", "--accept-changes", "TEST.BEST_METRIC", "sem_seg/mIoU")
     kept = torch.load(output / "model_best.pth", weights_only=True)
     assert kept["best"] == {"metric": "sem_seg/mIoU", "value": 100.0, "iteration": 1}

@@ -21,7 +21,7 @@ def load_tool(path: str) -> ModuleType:
 
 
 def run_process(
-    *words: str | Path, timeout: float = 120, **environment: str
+    *words: str | Path, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs Python with these words from the top of the repository; output as text."""
     return subprocess.run(

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from tokenize import TokenError
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from project.errors import UserError
 _TIFF = (".tif", ".tiff")
 _PILLOWS_CHANNELS = 4
 _ORIENTATION = 274
-# What tifffile raises for files that lie.
-_BROKEN = (*UNREADABLE, RuntimeError, AttributeError)
+# What tifffile and NumPy raise for files that lie.
+_BROKEN = (*UNREADABLE, RuntimeError, AttributeError, TokenError)
 # What it logs becomes an error with the file's name.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 

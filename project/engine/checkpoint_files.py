@@ -170,7 +170,8 @@ def _digests(path: Path) -> set[str]:
     beside = _beside(path)
     if not beside.is_file():
         return set()
-    return {line.split()[0] for line in beside.read_text("utf-8").splitlines() if line.strip()}
+    lines = beside.read_text("utf-8", errors="replace").splitlines()
+    return {line.split()[0] for line in lines if line.strip()}
 
 
 def _periodic(folder: Path) -> list[Path]:

@@ -6,9 +6,12 @@ tasks and classes, and the arrays of `image_statistics` as `DATASET/TASK/ARRAY` 
 
 import json
 import os
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -19,6 +22,11 @@ from project.evaluation.image_statistics import PixelCounts, SegmentCounts, Task
 from project.evaluation.matches import MatchTable
 
 VERSION = 1
+# What Python and NumPy raise for archives that are damaged, or none.
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError),
+    *(RuntimeError, SyntaxError, BadZipFile, TokenError, zlib.error, struct.error),
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def read_per_image(path: Path) -> dict[str, ImageStatistics]:
                 )
                 for d, (name, dataset) in enumerate(index["datasets"].items())
             }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+    except _UNREADABLE as error:
         reason = error if isinstance(error, OSError) else f"damaged or made by other code ({error})"
         raise UserError(
             f"{path}: cannot be read as statistics of images: {reason}; tools/train_net.py and"

@@ -139,8 +139,11 @@ def read_results(path: str | Path) -> Results:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as results ({error})") from error
     _check_keys(results, Results.__required_keys__, path)
+    if not isinstance(results["datasets"], dict):
+        raise UserError(f"{path}: `datasets` must be results by the names of data sets")
     for dataset in results["datasets"].values():
         _check_keys(dataset, DatasetResults.__required_keys__, path)
+    _check_keys(results["weights"], Weights.__required_keys__, path)
     return cast(Results, results)
 
 
