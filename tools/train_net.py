@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
     if args.resume and not args.eval_only:
         check_resumable(cfg.OUTPUT_DIR)
-    launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
+    patience = cfg.SOLVER.RANK_PATIENCE
+    launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE, patience=patience)
     return 0
 
 

@@ -31,6 +31,7 @@ from project.data.statistics import count_pixels
 from project.data.validate import check_dataset_quick
 from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
+from project.engine.checkpoint_files import LAST, has_checkpoint
 from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
 from project.engine.solver_checks import check_scored
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 _SPLITS = {"TRAIN": "train", "TEST": "val"}  # key of DATASETS -> split of the same use
 _GIVEN_DEVICE = "GIVEN_DEVICE"
 _PIXEL_COUNTS = "PIXEL_COUNTS"
-_LAST = "last_checkpoint"  # where Detectron2 keeps the name of the file that `--resume` reads
 
 
 def prepare_config(
@@ -197,13 +197,14 @@ def check_resumable(output_dir: str | Path) -> None:
     """Checks that there is a run to go on with.
 
     Raises:
-        ConfigError: the folder holds no last_checkpoint; names the nearest that do.
+        ConfigError: the folder holds no checkpoint; names the nearest that have a last one.
     """
     folder = Path(output_dir)
-    if not (folder / _LAST).is_file():
-        runs = [str(path.parent) for path in folder.parent.glob(f"*/{_LAST}")]
+    # A run that was killed before it tagged its first checkpoint can go on with it.
+    if not has_checkpoint(folder):
+        runs = [str(path.parent) for path in folder.parent.glob(f"*/{LAST}")]
         raise ConfigError(
-            f"--resume: OUTPUT_DIR {folder} holds no {_LAST}, so there is no run to go on with;"
+            f"--resume: OUTPUT_DIR {folder} holds no {LAST}, so there is no run to go on with;"
             f" leave --resume out to start one.{nearest(str(folder), runs)}"
         )
 
