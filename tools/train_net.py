@@ -68,8 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         output_dir = load_config(args.config_file, args.opts).OUTPUT_DIR
         check_free(output_dir, resume=args.resume, overwrite=args.overwrite)
     cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
+    patience = cfg.SOLVER.RANK_PATIENCE
     try:
-        launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
+        launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE, patience=patience)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return EXIT_STATUS

@@ -5,11 +5,10 @@ import os
 import socket
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,14 +17,14 @@ import torch.distributed as dist
 # Its functions have the group of all ranks as a default argument, taken when they are defined: read
 # after the group was made, they would keep it for ever (see `_leave`).
 import torch.distributed.nn
-import torch.multiprocessing as mp
 from detectron2.utils import comm
-from torch.multiprocessing.spawn import ProcessException
 
-from project.engine.signals import Interrupted, SignalCatcher
-from project.errors import ConfigError, UserError
+from project.engine.ranks import Ranks, Report, end_children_with_this_process
+from project.engine.watch import PATIENCE, RankWatch
+from project.errors import ConfigError, RankError
 
-# Scoring a large data set on the main rank keeps the others waiting.
+# Scoring a large data set on the main rank keeps the others waiting; `RankWatch` is quicker to find
+# what stands still.
 _TIMEOUT = timedelta(minutes=30)
 
 
@@ -39,6 +38,7 @@ class _Group:
         size: ranks on all machines.
         first: number of this machine's first rank.
         url: where they meet.
+        patience: see `launch`.
     """
 
     device: str
@@ -46,10 +46,16 @@ class _Group:
     size: int
     first: int
     url: str
+    patience: float
 
 
 def launch(
-    function: Callable[..., None], args: Namespace, function_args: tuple[Any, ...], *, device: str
+    function: Callable[..., None],
+    args: Namespace,
+    function_args: tuple[Any, ...],
+    *,
+    device: str,
+    patience: float = PATIENCE,
 ) -> None:
     """Calls `function(*function_args)` on every rank of this machine.
 
@@ -62,15 +68,18 @@ def launch(
         args: `--num-gpus`, `--num-machines`, `--machine-rank` and `--dist-url`.
         function_args: its arguments.
         device: MODEL.DEVICE, resolved.
+        patience: seconds that a rank may be stopped, or that no rank may work; 0: for ever.
 
     Raises:
         ConfigError: the ranks cannot be placed on this machine's GPUs, or have nowhere to meet.
         UserError: one of the ranks raised it; the others are stopped.
         Interrupted: the ranks ended by a signal, which is passed on to them.
+        RankError: one of the ranks ended in silence, or stood still; the others are stopped.
+        RuntimeError: one of the ranks raised something else; the others are stopped.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _check_devices(device, int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun")
-        _run_under_torchrun(function, function_args, device)
+        _run_under_torchrun(function, function_args, device, patience)
         return
     ranks = max(args.num_gpus, 1)
     _check_devices(device, ranks, f"--num-gpus {ranks}")
@@ -86,8 +95,9 @@ def launch(
         size=ranks * args.num_machines,
         first=ranks * args.machine_rank,
         url=_meeting_point(args),
+        patience=patience,
     )
-    _start(group, function, function_args)
+    Ranks(group.local_size, _run_rank, (group, function, function_args)).join()
 
 
 def is_first(args: Namespace) -> bool:
@@ -97,69 +107,57 @@ def is_first(args: Namespace) -> bool:
     return bool(args.machine_rank == 0)
 
 
-def _start(group: _Group, function: Callable[..., None], function_args: tuple[Any, ...]) -> None:
-    """Starts this machine's ranks and waits for them."""
-    errors = mp.get_context("spawn").SimpleQueue()
-    ranks = mp.spawn(
-        _run_rank, (group, errors, function, function_args), nprocs=group.local_size, join=False
-    )
-    catcher = SignalCatcher(forward=partial(_tell_all, ranks.pids()))
-    catcher.start()
-    try:
-        while not ranks.join():
-            pass
-    except ProcessException:
-        # What a rank died of may only be that another had gone before.
-        if not errors.empty():
-            raise errors.get() from None
-        raise
-    finally:
-        catcher.stop()
-    if not errors.empty():
-        raise errors.get()
-
-
-def _tell_all(processes: list[int], number: int) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):  # it has ended already
-            os.kill(process, number)
-
-
 def _run_rank(
     local_rank: int,
+    report: Report,
     group: _Group,
-    errors: Any,
     function: Callable[..., None],
     function_args: tuple[Any, ...],
 ) -> None:
-    try:
-        _join(
-            group.device,
-            local_rank,
-            group.local_size,
-            init_method=group.url,
-            world_size=group.size,
-            rank=group.first + local_rank,
-        )
-        # A rank that begins to talk before all are there may run into a timeout.
-        comm.synchronize()
+    _join(
+        group.device,
+        local_rank,
+        group.local_size,
+        init_method=group.url,
+        world_size=group.size,
+        rank=group.first + local_rank,
+    )
+    # A rank that begins to talk before all are there may run into a timeout.
+    comm.synchronize()
+    with _watched(group.local_size, group.patience, lambda text: report.send(RankError(text))):
         function(*function_args)
-    except Interrupted as error:
-        errors.put(error)
-    except UserError as error:
-        errors.put(error)
-        sys.exit(1)
     _leave()
 
 
 def _run_under_torchrun(
-    function: Callable[..., None], function_args: tuple[Any, ...], device: str
+    function: Callable[..., None], function_args: tuple[Any, ...], device: str, patience: float
 ) -> None:
-    _join(device, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+    local_size = int(os.environ["LOCAL_WORLD_SIZE"])
+    _join(device, int(os.environ["LOCAL_RANK"]), local_size)
     try:
-        function(*function_args)
+        with _watched(local_size, patience, lambda text: print(text, file=sys.stderr, flush=True)):
+            function(*function_args)
     finally:
         _leave()
+
+
+@contextmanager
+def _watched(local_size: int, patience: float, tell: Callable[[str], None]) -> Iterator[None]:
+    """Within, this machine's ranks look at each other; see `RankWatch`."""
+    end_children_with_this_process()
+    processes = dict(comm.all_gather((comm.get_rank(), os.getpid())))
+    first = comm.get_rank() - comm.get_local_rank()
+    local = {rank: processes[rank] for rank in range(first, first + local_size)}
+    if patience <= 0 or len(processes) == 1 or sys.platform != "linux":
+        yield
+        return
+    whole = len(local) == len(processes)
+    watch = RankWatch(comm.get_rank(), local, whole=whole, patience=patience, tell=tell)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
 
 
 def _join(device: str, local_rank: int, local_size: int, **meeting: Any) -> None:

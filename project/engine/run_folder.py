@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
-from project.engine.checkpoint_files import LAST
+from project.engine.checkpoint_files import LAST, has_checkpoint
 from project.errors import ConfigError, nearest
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def check_free(output_dir: str | Path, *, resume: bool, overwrite: bool) -> None
         return
     found = sorted(path.name for pattern in _WORK for path in folder.glob(pattern))
     if found and not overwrite:
-        goes_on = "--resume goes on with it, " if (folder / LAST).is_file() else ""
+        goes_on = "--resume goes on with it, " if has_checkpoint(folder) else ""
         raise ConfigError(
             f"OUTPUT_DIR {folder} holds a run already ({', '.join(found[:3])}"
             f"{', ...' if len(found) > 3 else ''}): {goes_on}--overwrite deletes it and starts"
@@ -111,7 +111,8 @@ def check_space(output_dir: str | Path, model: nn.Module, optimizer: str, averag
 
 
 def _check_resumable(folder: Path) -> None:
-    if not (folder / LAST).is_file():
+    # A run that was killed before it tagged its first checkpoint can go on with it.
+    if not has_checkpoint(folder):
         runs = [str(path.parent) for path in folder.parent.glob(f"*/{LAST}")]
         raise ConfigError(
             f"--resume: OUTPUT_DIR {folder} holds no {LAST}, so there is no run to go on with;"

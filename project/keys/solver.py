@@ -40,5 +40,8 @@ def add_solver_keys(cfg: CfgNode) -> None:
     # Periodic checkpoints (CHECKPOINT_PERIOD) that are left, the newest; 0: all. model_best.pth and
     # model_final.pth always stay.
     cfg.SOLVER.CHECKPOINTS_KEPT = 0
+    # Seconds that a rank may be stopped, or that no rank of a run on one machine may do anything,
+    # before the run ends and says which rank stands still; 0: for ever.
+    cfg.SOLVER.RANK_PATIENCE = 40.0
     # Iterations between two lines of progress.
     cfg.SOLVER.LOG_PERIOD = 20

@@ -109,7 +109,12 @@ def test_it_is_refused(case: Case, place: Place, capfd, connections):
     after = files_of(place.root.parent)
     written = {path for path in after if after[path] != before.get(path)}
     # A run that goes on has begun when it finds its checkpoint.
-    assert {Path(path).name for path in written} <= {".lock", "log.txt", "config.yaml", "metrics.json"}
+    assert {Path(path).name for path in written} <= {
+        ".lock",
+        "log.txt",
+        "config.yaml",
+        "metrics.json",
+    }
     assert before.keys() <= after.keys()
 
 
