@@ -45,7 +45,7 @@ class KillAt:
 
     def __call__(self) -> None:
         """Called in the process that trains."""
-        before_step, add_gradients = Trainer.before_step, TrainStep._add_gradients
+        before_step, add_gradients = Trainer.before_step, TrainStep.add_gradients
 
         def watched_step(trainer: Trainer) -> None:
             if trainer.iter == self.iteration:
@@ -61,7 +61,7 @@ class KillAt:
             return losses
 
         Trainer.before_step = watched_step
-        TrainStep._add_gradients = watched_gradients
+        TrainStep.add_gradients = watched_gradients
 
 
 def start(

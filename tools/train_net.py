@@ -105,8 +105,7 @@ def enter_folder(cfg: "CfgNode", args: argparse.Namespace) -> list[str]:
         return []
     check_free(cfg.OUTPUT_DIR, resume=args.resume, overwrite=args.overwrite)
     if args.resume:
-        began_with = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        return check_unchanged(portable(cfg), began_with, accept=args.accept_changes)
+        return check_unchanged(portable(cfg), cfg.OUTPUT_DIR, accept=args.accept_changes)
     clear(cfg.OUTPUT_DIR)
     return []
 

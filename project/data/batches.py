@@ -28,6 +28,10 @@ class BatchSampler(Sampler[list[Draw]]):
     A round draws every image as often as its factor says, in a random order: once where there are
     no factors. The batch of an iteration is the same for any number of ranks, and each image is
     drawn as often as it is meant to, whatever the interruptions: a run that goes on sets `start`.
+
+    Attributes:
+        rank_size: images of a batch that this rank has.
+        start: number of the first batch.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class BatchSampler(Sampler[list[Draw]]):
         self.seed = seed
         self.factors = None if factors is None else np.asarray(factors, dtype=np.float64)
         self.share = slice(rank, None, num_ranks)
+        self.rank_size = batch_size // num_ranks
         self.start = 0  # the batch to begin with
 
     def __iter__(self) -> Iterator[list[Draw]]:

@@ -6,6 +6,9 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from project.engine.checkpoint_files import last_whole
+from project.engine.describe import describe
+from project.engine.description import read_description
 from project.errors import ConfigError
 from project.safe_yaml import parse_yaml, read_yaml
 
@@ -21,6 +24,7 @@ _FREE = (
     # Where the run began; it goes on from its own.
     "MODEL.WEIGHTS",
     "OUTPUT_DIR",
+    "PREFLIGHT",
     "SOLVER.CHECKPOINTS_KEPT",
     "SOLVER.CHECKPOINT_PERIOD",
     "SOLVER.EARLY_STOPPING",
@@ -32,12 +36,13 @@ _OF_SCORING = "TEST"  # how the names of keys end that training does not read
 _SHOWN = 20
 
 
-def check_unchanged(cfg: CfgNode, config_file: Path, *, accept: bool) -> list[str]:
-    """Compares a config with the one that its run began with.
+def check_unchanged(cfg: CfgNode, output_dir: str, *, accept: bool) -> list[str]:
+    """Compares a config and its training data with those that its run began with.
 
     Args:
-        cfg: as a run writes it.
-        config_file: what the run wrote; where there is none, there is nothing to compare.
+        cfg: as a run writes it; its data sets are registered.
+        output_dir: of the run. Where it holds no config.yaml, or the checkpoint says nothing of the
+            data, there is nothing to compare.
         accept: go on with what has changed.
 
     Returns:
@@ -45,10 +50,15 @@ def check_unchanged(cfg: CfgNode, config_file: Path, *, accept: bool) -> list[st
 
     Raises:
         ConfigError: what has changed, where that is not accepted.
+        WeightsError: there is no checkpoint that is not damaged.
     """
-    if not config_file.is_file():
-        return []
-    found = changes(read_yaml(config_file), parse_yaml(cfg.dump()))
+    config_file = Path(output_dir) / "config.yaml"
+    found = []
+    if config_file.is_file():
+        found += changes(read_yaml(config_file), parse_yaml(cfg.dump()))
+    description = read_description(str(last_whole(Path(output_dir))))
+    if description:
+        found += data_changes(description["data"], describe(cfg, cfg.DATASETS.TRAIN)["data"])
     if found and not accept:
         listed = "; ".join(found[:_SHOWN])
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
@@ -70,6 +80,15 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         f"{key}: {before[key]!r} -> {after[key]!r}"
         for key in sorted(before.keys() & after.keys())
         if before[key] != after[key] and not _is_free(key)
+    ]
+
+
+def data_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The data sets of both whose content differs."""
+    return [
+        f"content of {name}: {old[name]['images']} images -> {new[name]['images']} images"
+        for name in sorted(old.keys() & new.keys())
+        if old[name]["sha256"] != new[name]["sha256"]
     ]
 
 

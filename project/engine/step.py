@@ -94,7 +94,7 @@ class TrainStep(SimpleTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         if self.guard:
             self.guard.before_step()
-        loss_dict = self._add_gradients(data)
+        loss_dict = self.add_gradients(data)
         self.scaler.unscale_(self.optimizer)
         self.after_backward()
         if self._takes(data, loss_dict):
@@ -103,7 +103,7 @@ class TrainStep(SimpleTrainer):
             self.scaler.step(self.optimizer)
         self.scaler.update()
 
-    def _add_gradients(self, data: list[Any]) -> dict[str, torch.Tensor]:
+    def add_gradients(self, data: list[Any]) -> dict[str, torch.Tensor]:
         """Forward and backward, part by part; the mean losses over the parts."""
         size, rest = divmod(len(data), self.parts)
         assert rest == 0, (len(data), self.parts)

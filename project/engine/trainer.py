@@ -39,6 +39,7 @@ from project.engine.optim import (
     build_scheduler,
     scale_learning_rate,
 )
+from project.engine.preflight import preflight
 from project.engine.run_folder import check_space
 from project.engine.setup import portable
 from project.engine.signals import Interrupted, SignalHook
@@ -170,6 +171,8 @@ class Trainer(DefaultTrainer):
 
     def train(self) -> None:
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
+        if self.cfg.PREFLIGHT and self.start_iter < self.max_iter:
+            preflight(self.cfg, self._trainer, self.scored_model)
         self._trainer.data_loader.batch_sampler.start = self.start_iter
         is_final = Path(self.checkpointer.loaded).name == f"{FINAL}.pth"
         if 0 < self.max_iter <= self.start_iter and not is_final:

@@ -4,7 +4,10 @@ from detectron2.config import CfgNode
 
 
 def add_solver_keys(cfg: CfgNode) -> None:
-    """Adds keys of SOLVER, in place."""
+    """Adds PREFLIGHT and keys of SOLVER, in place."""
+    # Before a training: one pass of the largest image and of the one with the most objects, and of
+    # the largest test image, so that what would fail later fails now. Nothing is learnt from it.
+    cfg.PREFLIGHT = True
     # "SGD", "Adam" or "AdamW". MOMENTUM and NESTEROV are SGD's.
     cfg.SOLVER.OPTIMIZER = "SGD"
     # Factor of the learning rate from each stage of the backbone to the one before it, such as 0.8

@@ -25,7 +25,7 @@ def train(spec: Path, output: Path, *words: str) -> int:
 
 def spoil(monkeypatch, iterations: set[int], what: str) -> None:
     """Makes the loss, or one gradient alone, not a number in some iterations."""
-    add = TrainStep._add_gradients
+    add = TrainStep.add_gradients
 
     def spoilt(self, data):
         losses = add(self, data)
@@ -35,7 +35,7 @@ def spoil(monkeypatch, iterations: set[int], what: str) -> None:
             next(p for p in self.model.parameters() if p.grad is not None).grad[0] = float("inf")
         return losses
 
-    monkeypatch.setattr(TrainStep, "_add_gradients", spoilt)
+    monkeypatch.setattr(TrainStep, "add_gradients", spoilt)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])

@@ -1,5 +1,6 @@
 """A folder holds one run: no second at the same time, none lost by mistake, none without room."""
 
+import json
 import multiprocessing
 import shutil
 from collections import namedtuple
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import factories
 from project.engine import run_folder
 from project.engine.optim import OPTIMIZERS
 from project.engine.run_folder import check_free, check_space, clear, locked
@@ -148,3 +150,18 @@ def test_what_changes_nothing_of_what_is_learnt_may_change(tmp_path, coco_spec):
     free = ["DATALOADER.NUM_WORKERS", "1", "SOLVER.LOG_PERIOD", "2", "TEST.EVAL_PERIOD", "1"]
     free += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.5", "SOLVER.EARLY_STOPPING.PATIENCE", "9"]
     assert main([*argv, "--resume", *keys, *free]) == 0
+
+
+def test_changed_data_is_noticed(tmp_path):
+    main = load_tool("tools/train_net.py").main
+    spec = factories.make_coco(tmp_path / "data", num_images=4)
+    argv = ["--config-file", str(TINY), "--dataset", str(spec)]
+    keys = ["OUTPUT_DIR", str(tmp_path / "run"), "SOLVER.MAX_ITER", "2", "TEST.BOOTSTRAP", "0"]
+    assert main([*argv, *keys]) == 0
+    annotations = next(path for path in spec.parent.rglob("*train*.json"))
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    content["annotations"].pop()
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"content of .*_train: 4 images -> 4 images"):
+        main([*argv, "--resume", *keys])
+    assert main([*argv, "--resume", "--accept-changes", *keys]) == 0
