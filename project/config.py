@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import detectron2
 from detectron2.config import CfgNode, get_cfg
 
 from project.errors import ConfigError, nearest
@@ -16,7 +17,11 @@ from project.safe_yaml import parse_yaml, read_yaml
 BASE_KEY = "_BASE_"
 # Further folders that `_BASE_` may lead into, as in PATH: for a team's shared configs.
 ROOTS_VARIABLE = "MASKUNET_CONFIG_ROOTS"
-_OURS = Path(__file__).resolve().parents[1]
+# This repository, and the configs that come with Detectron2.
+_SHIPPED = (
+    Path(__file__).resolve().parents[1],
+    Path(detectron2.__file__).resolve().parent / "model_zoo" / "configs",
+)
 _LONGEST_CHAIN, _MOST_FILES = 50, 500
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
@@ -78,15 +83,16 @@ def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
 def config_roots(path: Path) -> list[Path]:
     """The folders, with all that is below them, that the bases of a config may lie in.
 
-    They are the config's own folder, this repository, the working folder if the config lies below
-    it, and those of the environment variable `MASKUNET_CONFIG_ROOTS`.
+    They are the config's own folder, the working folder if the config lies below it, this
+    repository, Detectron2's own configs, and those of the environment variable
+    `MASKUNET_CONFIG_ROOTS`.
     """
     own = {path.absolute().parent.resolve(), path.resolve().parent}
     here = Path.cwd().resolve()
     if any(folder.is_relative_to(here) for folder in own):
         own.add(here)
     named = os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep)
-    return [_OURS, *sorted(own), *(Path(folder).resolve() for folder in named if folder)]
+    return [*_SHIPPED, *sorted(own), *(Path(folder).resolve() for folder in named if folder)]
 
 
 @dataclass

@@ -44,6 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=0.5,
         help="score from which objects are drawn, 0 to 1; the result files hold all",
     )
+    add("--follow-links", action="store_true", help="also images that links lead to elsewhere")
     add("--tile", type=int, metavar="SIZE", help="predict larger images in tiles; TEST.TILE.SIZE")
     add("--overlap", type=int, metavar="N", help="of tiles, pixels; TEST.TILE.OVERLAP")
     add("--augment", action="store_true", help="average over flips or sizes; TEST.AUG says which")
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     from project.inference.predictor import Predictor
     from project.inference.writer import PredictionWriter
 
-    files = list_images(args.input, args.output)
+    files = list_images(args.input, args.output, follow_links=args.follow_links)
     overrides = [*args.opts, *test_time_keys(args), "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
     categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)

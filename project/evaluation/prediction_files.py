@@ -19,6 +19,7 @@ from project.data.categories import IGNORE_LABEL
 from project.data.files import files_by_stem, some_of
 from project.data.labels import LabelEncoding, read_label_map
 from project.data.register import DatasetInfo
+from project.data.roots import links_out
 from project.errors import PredictionsError, nearest
 from project.evaluation.base import ImageEvaluator
 from project.evaluation.build import Evaluators, no_pixels, no_things, obstacle_to
@@ -192,6 +193,18 @@ def _score_semantic(
 
 def _files_of_images(evaluator: SemanticEvaluator, folder: Path) -> dict[int | str, Path]:
     """Image id -> label map of the same name but for the suffix, below `folder`."""
+    outside = links_out([folder], [folder.resolve()])
+    if outside:
+        raise PredictionsError(
+            f"{outside[0]}: it is a symbolic link to {outside[0].resolve()}, outside of {folder};"
+            " copy the label maps into the folder"
+        )
+    outside = links_out([folder], [folder.resolve()])
+    if outside:
+        raise PredictionsError(
+            f"{outside[0]}: it is a symbolic link to {outside[0].resolve()}, outside of {folder};"
+            " copy the label maps into the folder"
+        )
     files = files_by_stem(folder)
     matched: dict[int | str, Path] = {}
     missing: list[str] = []

@@ -7,24 +7,26 @@ from pathlib import Path
 from project.data.files import IMAGE_SUFFIXES, require_path
 from project.data.records import Record
 from project.data.register import dataset_records
+from project.data.roots import links_out
 from project.errors import DatasetError
 
 ImageId = int | str
 
 
-def list_images(source: Path, output: Path) -> dict[str, Path]:
+def list_images(source: Path, output: Path, *, follow_links: bool = False) -> dict[str, Path]:
     """The images to predict, by the name of their results.
 
     Args:
         source: an image file, or a folder that is searched with its subfolders.
         output: folder of the results; what an earlier run left there is no input.
+        follow_links: take what symbolic links in the folder lead to elsewhere.
 
     Returns:
         Path relative to `source` without suffix -> file, sorted; with suffix where two files differ
         in nothing else, so that no result overwrites another.
 
     Raises:
-        DatasetError: `source` does not exist, is no image or holds none.
+        DatasetError: `source` does not exist, is no image or holds none, or a link leads out of it.
     """
     require_path(source, "--input")
     if source.is_file():
@@ -34,6 +36,12 @@ def list_images(source: Path, output: Path) -> dict[str, Path]:
                 f" {' '.join(sorted(IMAGE_SUFFIXES))}"
             )
         return {source.stem: source}
+    outside = [] if follow_links else links_out([source], [source.resolve()])
+    if outside:
+        raise DatasetError(
+            f"--input: {outside[0]} is a symbolic link to {outside[0].resolve()}; {len(outside)} in"
+            f" all lead out of {source}: give --follow-links if you made them"
+        )
     output = output.resolve()
     files = [
         path
