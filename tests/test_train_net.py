@@ -1,12 +1,14 @@
 """tools/train_net.py end to end on a tiny data set."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import factories
+from project.engine.checkpoint_files import write_checkpoint
 from project.errors import UserError
 from tool_runner import TINY, load_tool, run_process
 
@@ -93,8 +95,7 @@ def test_best_weights_survive_a_resume(coco_spec, tmp_path):
     train(coco_spec, output, "SOLVER.MAX_ITER", "2", "TEST.BEST_METRIC", "sem_seg/mIoU")
     best = torch.load(output / "model_best.pth", weights_only=True)
     best["best"]["value"] = 100.0
-    torch.save(best, output / "model_best.pth")
-    (output / "model_best.pth.sha256").unlink()
+    write_checkpoint(output / "model_best.pth", partial(torch.save, best))
     train(coco_spec, output, "--resume", "--accept-changes", "TEST.BEST_METRIC", "sem_seg/mIoU")
     kept = torch.load(output / "model_best.pth", weights_only=True)
     assert kept["best"] == {"metric": "sem_seg/mIoU", "value": 100.0, "iteration": 1}
@@ -183,6 +184,7 @@ def test_torchrun_starts_the_same_script(tmp_path):
         (["TEST.CONFIDENCE", "50"], r"TEST\.CONFIDENCE is 50\.0; it must be from 0 to 1"),
         (["TEST.BOOTSTRAP", "-1"], r"TEST\.BOOTSTRAP is -1; write the number of resamples"),
         (["TEST.RAND_FOREGROUND", "celll"], r"RAND_FOREGROUND is 'celll', which is no class of"),
+        (["SOLVER.RANK_PATIENCE", "-1"], r"RANK_PATIENCE is -1\.0; write seconds"),
         (["SOLVER.OPTIMIZER", "AdamV"], "Did you mean Adam, AdamW"),
         (["SOLVER.AMP.DTYPE", "bf61"], "Did you mean bf16"),
         (["SOLVER.LR_SCHEDULER_NAME", "WarmupPoly"], "Did you mean WarmupPolyLR"),

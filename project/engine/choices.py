@@ -16,7 +16,7 @@ from project.engine.optim import CLIPPERS, OPTIMIZERS, SCHEDULERS
 from project.engine.solver_checks import check_metrics, check_solver
 from project.engine.step import DTYPE_NAMES, amp_dtype
 from project.errors import ConfigError
-from project.evaluation.coco_backend import BACKENDS
+from project.evaluation.coco_backend import NAMES
 from project.layers.blocks import check_choice
 from project.modeling.hugging_face.library import TASKS
 from project.modeling.loss_list import read_losses
@@ -32,7 +32,7 @@ _KNOWN: dict[str, Iterable[str]] = {
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": CLIPPERS,
     "SOLVER.AMP.DTYPE": DTYPE_NAMES,
     "MODEL.HUGGING_FACE.TASK": TASKS,
-    "TEST.COCO_BACKEND": BACKENDS,
+    "TEST.COCO_BACKEND": NAMES,
 }
 # Keys of Detectron2 that nothing here reads -> what to do instead.
 _UNSUPPORTED = {

@@ -35,6 +35,10 @@ def check_solver(cfg: CfgNode) -> None:
             "SOLVER.AUTO_SCALE_LR and SOLVER.REFERENCE_WORLD_SIZE both scale the learning rate;"
             " turn one off"
         )
+    if solver.RANK_PATIENCE < 0:
+        raise ConfigError(
+            f"SOLVER.RANK_PATIENCE is {solver.RANK_PATIENCE}; write seconds, or 0 to wait for ever"
+        )
     check_compiler(cfg)
     if solver.LR_SCHEDULER_NAME == PLATEAU:
         _check_follower(cfg, "PLATEAU", solver.PLATEAU)

@@ -14,7 +14,6 @@ from detectron2.engine import DefaultTrainer, HookBase, create_ddp_model, hooks
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage
 from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
@@ -45,6 +44,7 @@ from project.engine.setup import portable
 from project.engine.signals import Interrupted, SignalHook
 from project.engine.statistics import StatisticsHook
 from project.engine.step import TrainStep, amp_dtype
+from project.engine.storage import BoundedStorage
 from project.engine.validation import ValidationLosses
 from project.errors import UserError
 from project.evaluation.results import DatasetResults
@@ -190,7 +190,7 @@ class Trainer(DefaultTrainer):
         """`TrainerBase.train`, which knows no end before the last iteration."""
         logger.info("Starting training from iteration %d", self.start_iter)
         self.iter = self.start_iter
-        with EventStorage(self.start_iter) as self.storage:
+        with BoundedStorage(self.start_iter, self.cfg.SOLVER.LOG_PERIOD) as self.storage:
             try:
                 self.before_train()
                 while self.iter < self.max_iter:

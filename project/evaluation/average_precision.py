@@ -95,7 +95,8 @@ def _of_class(
     rows = table.rows_of(number)
     finds, counted = table.flags(rows)
     index, copies = _with_copies(table, rows, int(weights.max()))
-    finds, counted = finds[index], counted[index]
+    if len(index) > len(finds):  # otherwise it is their own order
+        finds, counted = finds[index], counted[index]
     # Rows are detections: sums along them are then sums of whole rows, which are fast.
     weight = np.ascontiguousarray(weights.T)[table.detection_image[rows][index]]
     # Of detections that an image ranks equal, its second copy comes after all of its first.

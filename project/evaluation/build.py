@@ -16,7 +16,7 @@ from project.data.records import Record
 from project.data.register import dataset_info, dataset_records
 from project.evaluation.average_precision import precision_scores
 from project.evaluation.base import ImageEvaluator, image_order
-from project.evaluation.coco_backend import evaluate_coco
+from project.evaluation.coco_backend import NAMES, check_backend
 from project.evaluation.confusion import semantic_scores
 from project.evaluation.cross_tasks import (
     INSTANCES_OF_SEMANTICS,
@@ -30,6 +30,7 @@ from project.evaluation.panoptic import PanopticEvaluator
 from project.evaluation.panoptic_quality import panoptic_scores
 from project.evaluation.per_image import ImageStatistics
 from project.evaluation.semantic import RAND_SCORES, SemanticEvaluator
+from project.evaluation.table_scores import table_scores
 
 
 class Evaluators(DatasetEvaluators):
@@ -169,10 +170,10 @@ def _instance_evaluator(dataset_name: str, cfg: CfgNode) -> ImageEvaluator:
 
 
 def _score_no_instances(cfg: CfgNode, task: str) -> Mapping[str, Any]:
+    check_backend(cfg.TEST.COCO_BACKEND, cfg.TEST.COCO_MAX_DETECTIONS, NAMES)
     if task == "boundary":
         return precision_scores(empty_table(), f"AR{cfg.TEST.COCO_MAX_DETECTIONS}")
-    nothing: dict[str, Any] = {"images": [], "categories": [], "annotations": []}
-    return evaluate_coco(nothing, [], "bbox", cfg.TEST.COCO_BACKEND, cfg.TEST.COCO_MAX_DETECTIONS)
+    return table_scores(empty_table(), cfg.TEST.COCO_MAX_DETECTIONS)
 
 
 def _score_no_pixels(cfg: CfgNode, task: str) -> Mapping[str, Any]:

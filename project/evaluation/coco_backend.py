@@ -1,5 +1,6 @@
 """COCO's numbers for detections, computed by faster-coco-eval or by pycocotools.
 
+Both hold all masks of a data set at once; what is `STREAMED` needs no library, see `table_scores`.
 Both libraries give the same arrays; the means over them are taken here, because pycocotools'
 own summary only knows 100 detections an image.
 
@@ -9,7 +10,7 @@ T IoU thresholds, R recall levels, C classes, A area ranges, M limits of detecti
 import contextlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from project.evaluation.matches import AREAS, IOU_50, IOU_75, Ious, MatchTable, 
 
 logger = logging.getLogger(__name__)
 
+STREAMED = "streamed"
 DEFAULT_LIMIT = 100  # COCO's own limit of detections an image (and class)
 
 # (precision (T, R, C, A, M), recall (T, C, A, M), -1 where the truth holds no object; IoUs)
@@ -77,10 +79,7 @@ def score_with_ious(
     max_detections: int,
 ) -> tuple[dict[str, Any], Ious]:
     """As `evaluate_coco`, with the IoUs of every image and class, as `match_table` takes them."""
-    if backend not in BACKENDS:
-        raise ConfigError(f"TEST.COCO_BACKEND is '{backend}'.{nearest(backend, BACKENDS)}")
-    if max_detections < 1:
-        raise ConfigError(f"TEST.COCO_MAX_DETECTIONS must be at least 1, found {max_detections}")
+    check_backend(backend, max_detections, BACKENDS)
     limits = sorted({n for n in (1, 10, max_detections) if n <= max_detections})
     # The libraries write into the dicts that they are given.
     truth = {**ground_truth, "annotations": [dict(a) for a in ground_truth["annotations"]]}
@@ -101,6 +100,18 @@ def score_with_ious(
         }
     }
     return scores, ious
+
+
+def check_backend(backend: str, max_detections: int, known: Collection[str]) -> None:
+    """Checks TEST.COCO_BACKEND and TEST.COCO_MAX_DETECTIONS.
+
+    Raises:
+        ConfigError: an unknown backend, or a limit below 1.
+    """
+    if backend not in known:
+        raise ConfigError(f"TEST.COCO_BACKEND is '{backend}'.{nearest(backend, known)}")
+    if max_detections < 1:
+        raise ConfigError(f"TEST.COCO_MAX_DETECTIONS must be at least 1, found {max_detections}")
 
 
 def _summary(precision: np.ndarray, recall: np.ndarray, limits: list[int]) -> dict[str, Any]:
@@ -161,3 +172,4 @@ BACKENDS: dict[str, Callable[[dict[str, Any], dict[str, Any], str, list[int]], C
     "faster-coco-eval": _faster_coco_eval,
     "pycocotools": _pycocotools,
 }
+NAMES = (STREAMED, *BACKENDS)  # of TEST.COCO_BACKEND

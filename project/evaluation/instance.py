@@ -8,14 +8,20 @@ import numpy as np
 from project.data.files import some_of
 from project.evaluation.average_precision import precision_scores
 from project.evaluation.base import ImageEvaluator, ImageId, check_size
-from project.evaluation.boundary import boundary_ious
-from project.evaluation.coco_backend import DEFAULT_LIMIT, score_with_ious
-from project.evaluation.detections import ImageDetections, coco_results, from_instances
+from project.evaluation.coco_backend import (
+    DEFAULT_LIMIT,
+    NAMES,
+    STREAMED,
+    check_backend,
+    evaluate_coco,
+)
+from project.evaluation.detections import ImageDetections, from_instances
 from project.evaluation.f1 import CONFIDENT, MIN_IOU, f1_score
-from project.evaluation.image_statistics import TaskStatistics
+from project.evaluation.image_matches import image_rows, joined
 from project.evaluation.instance_confusion import confusion_counts, image_ious
 from project.evaluation.instance_truth import InstanceTruth
-from project.evaluation.matches import AREAS, Ious, MatchTable, match_table
+from project.evaluation.matches import AREAS, MatchTable
+from project.evaluation.table_scores import table_scores
 
 _SIZES = {
     "s": "small objects (up to 32 x 32 pixels)",
@@ -28,6 +34,9 @@ assert _SIZES.keys() == AREAS.keys()
 class InstanceEvaluator(ImageEvaluator):
     """Scores `instances` by box, by mask and by the masks' boundaries.
 
+    Of every image only the matches are kept, 20 bytes of a detection and task. A library that is
+    to compute, for comparison, makes it keep all masks.
+
     Detectron2's `COCOEvaluator` keeps the truth in a file that it reads again after the data have
     changed, and answers -1 or NaN.
     """
@@ -36,7 +45,7 @@ class InstanceEvaluator(ImageEvaluator):
         self,
         dataset_name: str,
         *,
-        backend: str = "faster-coco-eval",
+        backend: str = STREAMED,
         max_detections: int = DEFAULT_LIMIT,
         tasks: Sequence[str] = ("bbox", "segm"),
         confusion_iou: float = MIN_IOU,
@@ -46,12 +55,16 @@ class InstanceEvaluator(ImageEvaluator):
 
         Args:
             dataset_name: a registered data set.
-            backend: who computes, see `coco_backend.BACKENDS`.
+            backend: who computes, see `coco_backend.NAMES`.
             max_detections: the best so many of an image and class are scored.
             tasks: of "bbox", "segm" and "boundary"; boundaries are scored with masks.
             confusion_iou: from which on a pair counts in the confusion matrix.
             confusion_score: from which on a detection counts in it.
+
+        Raises:
+            ConfigError: an unknown backend, or a limit below 1.
         """
+        check_backend(backend, max_detections, NAMES)
         super().__init__(dataset_name)
         assert "boundary" not in tasks or "segm" in tasks, tasks
         self._confusion_at = {"min_iou": confusion_iou, "min_score": confusion_score}
@@ -63,13 +76,15 @@ class InstanceEvaluator(ImageEvaluator):
     def reset(self) -> None:
         """Forgets all predictions."""
         super().reset()
-        self._detections: dict[ImageId, ImageDetections] = {}
-        self._ious: dict[str, Ious] = {}
+        # Task -> number of the image -> its matches, and all detections for a library.
+        self._rows: dict[str, dict[int, np.ndarray]] = {}
+        self._detections: dict[int, ImageDetections] = {}
+        self._kinds = np.zeros(2, dtype=np.int64)  # detections with masks, and without
         side = len(self.info.categories.things) + 1
         self._confusion = np.zeros((side, side), dtype=np.int64)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Keeps a batch, masks as run-length codes.
+        """Matches a batch.
 
         Args:
             inputs: dicts with image_id and file_name.
@@ -84,7 +99,7 @@ class InstanceEvaluator(ImageEvaluator):
             self.add(item["image_id"], detections, item.get("file_name", ""))
 
     def add(self, image_id: ImageId, detections: ImageDetections, source: str) -> None:
-        """Keeps the detections of one image.
+        """Matches the detections of one image.
 
         Args:
             image_id: as in the data set.
@@ -96,10 +111,21 @@ class InstanceEvaluator(ImageEvaluator):
         """
         record = self.start_image(image_id, source)
         check_size(detections.size, record, source)
-        self._detections[image_id] = detections
-        iou_type = "segm" if self._has_masks and detections.masks is not None else "bbox"
-        objects = self._truth.of_image(self._truth.image_numbers[image_id], iou_type)
-        ious = image_ious(detections, objects, iou_type)
+        number = self._truth.image_numbers[image_id]
+        has_masks = detections.masks is not None
+        self._kinds += np.array([has_masks, not has_masks]) * len(detections)
+        if self._backend != STREAMED:
+            self._detections[number] = detections
+        main = "segm" if self._has_masks and has_masks else "bbox"
+        truths = {s: self._truth.coco_of_image(number, s) for s in dict.fromkeys(("bbox", main))}
+        overlaps = {s: image_ious(detections, t["annotations"], s) for s, t in truths.items()}
+        for task in self._tasks:
+            shape = "bbox" if task == "bbox" else "segm"
+            if shape in truths:
+                self._rows.setdefault(task, {})[number] = image_rows(
+                    detections, truths[shape], overlaps[shape], task, self._max_detections
+                )
+        objects, ious = truths[main]["annotations"], overlaps[main]
         self._confusion += self._confused(detections, objects, ious)
         score = f1_score(detections, objects, ious)
         if score is not None:
@@ -111,67 +137,44 @@ class InstanceEvaluator(ImageEvaluator):
         Returns:
             On the main rank {task: see `evaluate_coco`, or None, "notes": [...]}; elsewhere {}.
         """
-        parts = self.gather((self._detections, self._confusion))
+        parts = self.gather((self._rows, self._detections, self._kinds, self._confusion))
         if not parts:
             return {}
-        self._detections = {image: found for part, _ in parts for image, found in part.items()}
+        all_rows, detections, kinds, confusions = zip(*parts)
+        self._detections = {image: found for part in detections for image, found in part.items()}
+        self._kinds = sum(kinds)
         results: dict[str, Any] = {}
         notes: list[str] = []
         for task in self._tasks:
             obstacle = self._obstacle(task)
             results[task] = None
             if not obstacle:
-                score = self._score_boundaries if task == "boundary" else self._score
-                results[task] = score(task)
+                rows = {n: found for part in all_rows for n, found in part.get(task, {}).items()}
+                self._statistics[task] = joined(rows, self._truth, task)
+                results[task] = self._score(task)
             found = [obstacle] if obstacle else [*self._remarks(task), *_undefined(results[task])]
             notes += [f"{task}: {note}" for note in found]
         main = next((t for t in ("segm", "bbox") if results.get(t)), None)
         if main:
-            matrix = sum(part for _, part in parts) + self._confused_unseen(main)
+            matrix = sum(confusions) + self._confused_unseen(main)
             results[main]["confusion"] = self._described(matrix)
         return {**results, "notes": notes}
 
-    def coco_results(self) -> list[dict[str, Any]]:
-        """All detections as a COCO results file holds them, with the data set's category ids."""
-        return [
-            result
-            for image_id, detections in self._detections.items()
-            for result in coco_results(image_id, detections, self.info.categories)
-        ]
-
-    def image_statistics(self) -> dict[str, TaskStatistics]:
-        """Made when it is asked for: scores in the course of a training do without."""
-        if not self._statistics:
-            self._statistics = {task: self._matches(task) for task in self._ious}
-        return self._statistics
-
     def _score(self, task: str) -> dict[str, Any]:
-        """COCO's numbers by box or by mask."""
-        scores, self._ious[task] = score_with_ious(
-            self._truth.coco(task), self._coco(task), task, self._backend, self._max_detections
-        )
-        return scores
-
-    def _score_boundaries(self, task: str) -> dict[str, Any]:
-        """The same rules with boundary IoU; after the masks were scored."""
-        self._ious[task] = boundary_ious(
-            self._truth.coco("segm"), self._coco("segm"), self._ious["segm"], self._max_detections
-        )
-        return precision_scores(self._matches(task), f"AR{self._max_detections}")
-
-    def _matches(self, task: str) -> MatchTable:
-        shape = "bbox" if task == "bbox" else "segm"
-        truth, found = self._truth.coco(shape), self._coco(shape)
-        return match_table(truth, found, self._ious[task], self._max_detections)
-
-    def _coco(self, task: str) -> list[dict[str, Any]]:
-        """All detections as `evaluate_coco` takes them."""
-        numbers = self._truth.image_numbers
-        return [
-            {**detection, "image_id": numbers[image_id]}
-            for image_id, found in self._detections.items()
-            for detection in found.coco(task)
+        """COCO's numbers; those of boundaries are known to no library in this form."""
+        table = self._statistics[task]
+        assert isinstance(table, MatchTable)
+        if task == "boundary":
+            return precision_scores(table, f"AR{self._max_detections}")
+        if self._backend == STREAMED:
+            return table_scores(table, self._max_detections)
+        found = [
+            {**detection, "image_id": number}
+            for number, of_image in sorted(self._detections.items())
+            for detection in of_image.coco(task)
         ]
+        truth = self._truth.coco(task)
+        return evaluate_coco(truth, found, task, self._backend, self._max_detections)
 
     @property
     def _has_masks(self) -> bool:
@@ -210,15 +213,14 @@ class InstanceEvaluator(ImageEvaluator):
         by_mask = task in ("segm", "boundary")
         if by_mask and not self._truth.num_masks:
             return "the truth has boxes only, no masks"
-        boxes_only = any(len(found) and found.masks is None for found in self._detections.values())
-        if by_mask and boxes_only:
+        if by_mask and self._kinds[1]:
             return "the predictions have boxes only, no masks"
         return None
 
     def _remarks(self, task: str) -> list[str]:
         """What a reader of a task's scores must know."""
         notes = []
-        if not any(len(found) for found in self._detections.values()):
+        if not self._kinds.any():
             notes.append("there are no detections at all, so the scores are 0")
         elif self.num_missing:
             notes.append(

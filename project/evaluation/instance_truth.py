@@ -11,6 +11,9 @@ from project.data.categories import Categories
 from project.data.masks import encode_mask, to_rle
 from project.data.records import Annotation, Record
 from project.evaluation.base import image_order
+from project.evaluation.matches import outside
+
+_COLUMNS = [("class", "i4"), ("image", "i4"), ("area", "f8"), ("crowd", "?"), ("has_mask", "?")]
 
 
 class InstanceTruth:
@@ -19,6 +22,7 @@ class InstanceTruth:
     Attributes:
         image_numbers: image id -> 1, 2, ..., since the libraries take whole numbers only. They
             follow the order of the ids, so that equal scores rank as in the data set's own numbers.
+        classes: names by thing id.
         num_objects: objects that count, without crowds.
         num_masks: those of them that have a mask.
     """
@@ -40,11 +44,18 @@ class InstanceTruth:
             {"id": number, "height": record["height"], "width": record["width"]}
             for number, record in enumerate(ordered, start=1)
         ]
+        self.classes = tuple(categories.things)
         self._categories = [{"id": i, "name": name} for i, name in enumerate(categories.things)]
         self._objects = {
             number: [_object(a, record) for a in record.get("annotations", [])]
             for number, record in enumerate(ordered, start=1)
         }
+        rows = [
+            (o["category_id"], number - 1, o["area"], bool(o["iscrowd"]), o["has_mask"])
+            for number, objects in self._objects.items()
+            for o in objects
+        ]
+        self._columns = np.array(rows, dtype=_COLUMNS)
         countable = [o for objects in self._objects.values() for o in objects if not o["iscrowd"]]
         self.num_objects = len(countable)
         self.num_masks = sum(o["has_mask"] for o in countable)
@@ -60,6 +71,22 @@ class InstanceTruth:
         return [
             {**o, "iscrowd": int(o["iscrowd"] or not o["has_mask"])} for o in self._objects[number]
         ]
+
+    def coco_of_image(self, number: int, iou_type: str) -> dict[str, Any]:
+        """The COCO dict of one image, as `match_table` takes it."""
+        objects = [{**o, "image_id": number} for o in self.of_image(number, iou_type)]
+        image = self._images[number - 1]
+        return {"images": [image], "annotations": objects, "categories": self._categories}
+
+    def object_columns(self, iou_type: str) -> dict[str, np.ndarray]:
+        """What a `MatchTable` says of the objects of the data set."""
+        columns = self._columns
+        crowd = columns["crowd"] | (iou_type != "bbox") & ~columns["has_mask"]
+        return {
+            "object_class": columns["class"].copy(),
+            "object_image": columns["image"].copy(),
+            "object_ignored": crowd[:, None] | outside(columns["area"]),
+        }
 
     def coco(self, iou_type: str) -> dict[str, Any]:
         """The COCO dict of the data set for "bbox" or "segm", as `evaluate_coco` takes it."""

@@ -58,9 +58,10 @@ class MatchTable:
     def flags(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """(D', A, T) bool each of some detections: whether a true find, and whether it counts."""
         shape = (-1, len(AREA_RANGES), len(IOU_THRESHOLDS))
-        hits = np.unpackbits(self.hits[rows], axis=1).astype(bool).reshape(shape)
-        counted = ~np.unpackbits(self.ignored[rows], axis=1).astype(bool).reshape(shape)
-        return hits & counted, counted
+        hits = np.unpackbits(self.hits[rows], axis=1).view(bool).reshape(shape)
+        counted = np.unpackbits(self.ignored[rows], axis=1).view(bool).reshape(shape)
+        np.logical_not(counted, out=counted)
+        return np.logical_and(hits, counted, out=hits), counted
 
     def rows_of(self, number: int) -> slice:
         """Where the detections of a class stand."""
@@ -109,7 +110,7 @@ def match_table(
 
     shape = (len(found), len(AREA_RANGES), len(IOU_THRESHOLDS))
     hits = np.zeros(shape, dtype=bool)
-    ignored = np.broadcast_to(_outside(found["area"])[:, :, None], shape).copy()
+    ignored = np.broadcast_to(outside(found["area"])[:, :, None], shape).copy()
     groups = _groups(found), _groups(objects)
     ids = list(images), [c["id"] for c in categories]
     for pair in groups[0].keys() & groups[1].keys():
@@ -131,7 +132,7 @@ def match_table(
         ignored=_packed(ignored[by_class]),
         object_class=objects["class"],
         object_image=objects["image"],
-        object_ignored=crowd[:, None] | _outside(objects["area"]),
+        object_ignored=crowd[:, None] | outside(objects["area"]),
     )
 
 
@@ -152,13 +153,13 @@ def match_image(
     Returns:
         (D, A, T) bool each: whether an object was found, and whether the detection is ignored.
     """
-    passed_over = (crowd[:, None] | _outside(object_areas)).T[:, None, :]  # (A, 1, G)
-    outside = _outside(detection_areas)
+    passed_over = (crowd[:, None] | outside(object_areas)).T[:, None, :]  # (A, 1, G)
+    beyond = outside(detection_areas)
     floors = np.minimum(IOU_THRESHOLDS, 1 - 1e-10)[:, None]
     if len(object_areas) == 1:
-        return _match_single(ious >= floors[:, 0], outside, passed_over[:, :, 0], bool(crowd[0]))
+        return _match_single(ious >= floors[:, 0], beyond, passed_over[:, :, 0], bool(crowd[0]))
     shape = (len(ious), len(AREA_RANGES), len(IOU_THRESHOLDS))
-    hits, ignored = np.zeros(shape, bool), np.repeat(outside[:, :, None], shape[2], axis=2)
+    hits, ignored = np.zeros(shape, bool), np.repeat(beyond[:, :, None], shape[2], axis=2)
     taken = np.zeros((*shape[1:], ious.shape[1]), dtype=bool)
     a, t = np.arange(shape[1])[:, None], np.arange(shape[2])
     for d in np.flatnonzero(ious.max(axis=1) >= floors[0]):
@@ -171,7 +172,7 @@ def match_image(
         hit = value[a, t, chosen] > 0
         taken[a, t, chosen] |= hit
         hits[d] = hit
-        ignored[d] = np.where(hit, passed_over[a, 0, chosen], outside[d][:, None])
+        ignored[d] = np.where(hit, passed_over[a, 0, chosen], beyond[d][:, None])
     return hits, ignored
 
 
@@ -223,6 +224,6 @@ def _packed(flags: np.ndarray) -> np.ndarray:
     return np.packbits(flags.reshape(len(flags), flags.shape[1] * flags.shape[2]), axis=1)
 
 
-def _outside(areas: np.ndarray) -> np.ndarray:
-    """(N,) areas -> (N, A) bool: outside the range."""
+def outside(areas: np.ndarray) -> np.ndarray:
+    """(N,) areas -> (N, A) bool: outside of each range."""
     return (areas[:, None] < AREA_RANGES[:, 0]) | (areas[:, None] > AREA_RANGES[:, 1])

@@ -23,7 +23,7 @@ from project.data.roots import links_out
 from project.errors import PredictionsError, nearest
 from project.evaluation.base import ImageEvaluator
 from project.evaluation.build import Evaluators, no_pixels, no_things, obstacle_to
-from project.evaluation.coco_backend import DEFAULT_LIMIT
+from project.evaluation.coco_backend import DEFAULT_LIMIT, STREAMED
 from project.evaluation.cross_tasks import (
     INSTANCES_OF_SEMANTICS,
     SEMANTICS_OF_INSTANCES,
@@ -56,7 +56,7 @@ class ScoreOptions:
     """
 
     task: str = "auto"
-    backend: str = "faster-coco-eval"
+    backend: str = STREAMED
     encoding: str = "semantic"
     boundary: bool = False
     cross_tasks: bool = False

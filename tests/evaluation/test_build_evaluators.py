@@ -98,9 +98,8 @@ def test_config_keys_reach_the_evaluator(coco_dataset):
     assert evaluators.evaluate()["segm"]["AR10"] == 100.0
     boxes = build_evaluators(name, config(**keys, MODEL__MASK_ON=False))
     assert "segm" not in boxes.evaluate()
-    wrong = build_evaluators(name, config(**keys, TEST__COCO_BACKEND="cocoapi"))
     with pytest.raises(ConfigError, match=r"TEST\.COCO_BACKEND is 'cocoapi'"):
-        wrong.evaluate()
+        build_evaluators(name, config(**keys, TEST__COCO_BACKEND="cocoapi"))
 
 
 def test_reset_reaches_all(tmp_path, registered):

@@ -9,8 +9,9 @@ import torch
 from detectron2.structures import Instances
 
 from evaluation_cases import DATASET_IDS, instances, rectangle
-from project.data.register import dataset_records, register_dataset
+from project.data.register import dataset_info, dataset_records, register_dataset
 from project.errors import PredictionsError
+from project.evaluation.detections import coco_results, from_instances
 from project.evaluation.instance import InstanceEvaluator
 
 BIG, SMALL = rectangle(2, 2, 34, 40), rectangle(40, 5, 20, 20)
@@ -29,7 +30,7 @@ def scored(name: str, predict: Any = instances, **settings: Any) -> dict[str, An
     return evaluator.evaluate()
 
 
-@pytest.mark.parametrize("backend", ["faster-coco-eval", "pycocotools"])
+@pytest.mark.parametrize("backend", ["streamed", "faster-coco-eval", "pycocotools"])
 def test_truth_as_prediction_scores_100(coco_dataset, backend):
     results = scored(coco_dataset(*SCENES), backend=backend)
     for task in ("bbox", "segm"):
@@ -48,10 +49,9 @@ def test_classes_are_matched_by_the_data_sets_own_ids(coco_dataset):
         return found
 
     assert scored(name, swapped)["segm"]["AP"] == 0
-    evaluator = InstanceEvaluator(name)
     record = dataset_records(name)[0]
-    evaluator.process([record], [{"instances": instances(record)}])
-    results = evaluator.coco_results()
+    found = from_instances(instances(record))
+    results = coco_results(record["image_id"], found, dataset_info(name).categories)
     assert [r["category_id"] for r in results] == [11, 4]
     assert results[0]["bbox"] == [2, 2, 34, 40]
     assert results[0]["image_id"] == 100
@@ -170,13 +170,14 @@ def test_truth_is_read_anew_by_every_evaluator(coco_dataset, tmp_path):
     assert results["segm"]["per_class"]["dog"]["AP"] is None
 
 
-def test_masks_are_held_as_run_lengths(coco_dataset):
+@pytest.mark.parametrize("backend", ["streamed", "pycocotools"])
+def test_masks_are_kept_only_for_a_library(coco_dataset, backend):
     name = coco_dataset(*SCENES)
-    evaluator = InstanceEvaluator(name)
+    evaluator = InstanceEvaluator(name, backend=backend)
     record = dataset_records(name)[0]
     evaluator.process([record], [{"instances": instances(record)}])
-    (kept,) = evaluator._detections.values()
-    assert all(isinstance(counts, bytes) and len(counts) < 100 for counts in kept.masks)
+    assert len(evaluator._detections) == (backend != "streamed")
+    assert all(len(found.masks) == 2 for found in evaluator._detections.values())
 
 
 def test_predictions_of_another_size_are_told(coco_dataset):

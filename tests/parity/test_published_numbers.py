@@ -9,7 +9,7 @@ from tool_runner import load_tool
 NAMES = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 
 
-@pytest.mark.parametrize("backend", ["faster-coco-eval", "pycocotools"])
+@pytest.mark.parametrize("backend", ["streamed", "faster-coco-eval", "pycocotools"])
 @pytest.mark.parametrize("task", ["bbox", "segm"])
 def test_100_images_of_coco(shared_data, tmp_path, task, backend):
     """The twelve numbers of cocoapi's val2014_fake_eval_res.txt, to 16 digits in EXPECTED.txt."""
