@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing.context import BaseContext
@@ -111,26 +111,32 @@ def printed(output: Path) -> str:
     return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-3000:]}" for log in logs)
 
 
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint by their place in it."""
-    return dict(_tensors(torch.load(path, weights_only=True), ""))
+def leaves(path: Path) -> dict[str, Any]:
+    """All tensors and plain values of a checkpoint by their place in it."""
+    return dict(_leaves(torch.load(path, weights_only=True), ""))
 
 
-def _tensors(value: Any, place: str) -> Any:
-    if isinstance(value, torch.Tensor):
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _leaves(inner, f"{place}/{key}")
+    else:
         yield place, value
-    items = value.items() if isinstance(value, dict) else ()
-    if isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    for key, inner in items:
-        yield from _tensors(inner, f"{place}/{key}")
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and one == other
 
 
 def assert_same(found: Path, expected: Path) -> None:
-    """All tensors of two checkpoints are the same, bit by bit."""
-    one, other = tensors(found), tensors(expected)
+    """All that two checkpoints hold is the same, bit by bit."""
+    one, other = leaves(found), leaves(expected)
     assert one.keys() == other.keys() and len(one) > 10
-    differing = [key for key, value in one.items() if not torch.equal(value, other[key])]
+    differing = [key for key, value in one.items() if not equal(value, other[key])]
     assert not differing, (found, differing[:5], len(differing))
 
 

@@ -115,7 +115,7 @@ class _Work:
     Attributes:
         ticks: of the processor.
         bytes: read and written by the main thread.
-        waits_for_disk: or for another device, now.
+        waits_for_disk: or for another device, one of them, now.
     """
 
     ticks: int
@@ -156,9 +156,9 @@ def _status(process: int) -> list[str]:
 
 
 def _work(process: int) -> _Work:
-    status = _status(process)
-    ticks = sum(_ticks(of) for of in (status, *map(_status, _descendants(process))))
-    return _Work(ticks, _bytes(process), status[:1] == ["D"])
+    statuses = [_status(of) for of in (process, *_descendants(process))]
+    waits_for_disk = any(status[:1] == ["D"] for status in statuses)
+    return _Work(sum(map(_ticks, statuses)), _bytes(process), waits_for_disk)
 
 
 def _ticks(status: list[str]) -> int:

@@ -1,16 +1,23 @@
 """Checkpoints are whole, or not there; a damaged one is found, and the one before it is used."""
 
 import os
+import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from project.engine import checkpoint_files as files
-from project.errors import WeightsError
+from project.errors import StorageError, WeightsError
 
 WRITER = """
 import sys
@@ -110,6 +117,57 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
         files.write_checkpoint(path, fail)
     assert path.read_bytes() == before and files.damage(path) is None
     assert {p.name for p in tmp_path.iterdir()} == {path.name, f"{path.name}.sha256", files.LAST}
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 150_000])
+def test_a_full_disk_is_told_plainly(tmp_path, limit):
+    """A limit on the length of files stands for it: any user can have that."""
+    last = write(tmp_path, 1)
+    best = tmp_path / "model_best.pth"
+    files.write_checkpoint(best, lambda file: file.write(b"best"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    data = {"weights": torch.zeros(50_000)}
+    with limited_files(limit), pytest.raises(StorageError) as told:
+        files.write_checkpoint(tmp_path / "model_0000002.pth", partial(torch.save, data))
+    with limited_files(limit), pytest.raises(StorageError):
+        files.write_checkpoint(best, partial(torch.save, data))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert files.last_whole(tmp_path) == last
+    (found,) = re.findall(r"needs ([\d,]+) bytes, and its disk has ([\d,]+)", str(told.value))
+    needed, free = (int(number.replace(",", "")) for number in found)
+    torch.save(data, tmp_path / "size")
+    assert needed == (tmp_path / "size").stat().st_size
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    assert str(tmp_path / "model_0000002.pth") in str(told.value)
+
+
+def test_a_full_disk_leaves_the_tag(tmp_path):
+    last, other = write(tmp_path, 1), tmp_path / "model_0000002.pth"
+    with limited_files(3), pytest.raises(StorageError, match=r"last_checkpoint could not be"):
+        files.tag_last(other)
+    assert files.last_whole(tmp_path) == last
+
+
+@contextmanager
+def limited_files(length: int) -> Iterator[None]:
+    """Within, a file of this process cannot become longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_a_kill_leaves_is_swept(tmp_path):
+    path = write(tmp_path, 1)
+    before = sorted(tmp_path.iterdir())
+    for name in ("model_0000002.pth.partial", "model_0000000.pth.sha256", f"{files.LAST}.partial"):
+        (tmp_path / name).write_text("left")
+    (tmp_path / "notes.txt.sha256").write_text("somebody's own")
+    files.sweep(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "notes.txt.sha256"])
+    assert files.damage(path) is None
 
 
 def test_pruning_keeps_the_newest_and_the_tagged(tmp_path):

@@ -58,7 +58,7 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path):
 
 def test_resume_needs_a_run_and_names_the_nearest(tmp_path):
     (tmp_path / "run_small").mkdir()
-    (tmp_path / "run_small" / "last_checkpoint").touch()
+    (tmp_path / "run_small" / "last_checkpoint").write_text("model_final.pth")
     check_free(tmp_path / "run_small", resume=True, overwrite=False)
     with pytest.raises(ConfigError, match=r"Did you mean .*run_small"):
         check_free(tmp_path / "run_smal", resume=True, overwrite=False)

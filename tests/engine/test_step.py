@@ -6,6 +6,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from project.config import load_config
+from project.engine.checkpoint import Checkpointer
 from project.engine.loader import batch_size
 from project.engine.step import TrainStep, amp_dtype
 from project.errors import ConfigError
@@ -24,8 +25,10 @@ class Probe(nn.Module):
         return {"loss": out.float().square().sum(), "other": out.float().sum()}
 
 
-def step_of(model: nn.Module, data: torch.Tensor, dtype: torch.dtype | None, clip: float) -> None:
-    step = TrainStep(
+def make_step(
+    model: nn.Module, data: torch.Tensor, dtype: torch.dtype | None, clip: float
+) -> TrainStep:
+    return TrainStep(
         model,
         [data],
         torch.optim.SGD(model.parameters(), lr=0.1),
@@ -33,9 +36,16 @@ def step_of(model: nn.Module, data: torch.Tensor, dtype: torch.dtype | None, cli
         dtype=dtype,
         clip=lambda parameters: nn.utils.clip_grad_norm_(parameters, clip),
     )
+
+
+def run(step: TrainStep) -> None:
     with EventStorage():
         step.iter = 0
         step.run_step()
+
+
+def step_of(model: nn.Module, data: torch.Tensor, dtype: torch.dtype | None, clip: float) -> None:
+    run(make_step(model, data, dtype, clip))
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
@@ -112,3 +122,15 @@ def test_ranks_must_share_the_parts_evenly(monkeypatch):
     monkeypatch.setattr("project.engine.loader.comm.get_world_size", lambda: 4)
     with pytest.raises(ConfigError, match="ACCUMULATE is 4, but each of 4 ranks has 2 images"):
         batch_size(load_config(None, words))
+
+
+def test_the_scale_of_half_precision_goes_on(tmp_path):
+    """As it would on a GPU: a step that overflows halves the scale, which a checkpoint keeps."""
+    first, second = (make_step(Probe(), torch.ones(3, 4), torch.float16, 1e9) for _ in range(2))
+    assert first.scaler.get_scale() == second.scaler.get_scale() == 65536
+    before = first.model.linear.weight.detach().clone()
+    run(first)
+    assert torch.equal(first.model.linear.weight, before), "the case must overflow"
+    Checkpointer(first.model, str(tmp_path), trainer=first).save("model_0000000", iteration=0)
+    Checkpointer(second.model, str(tmp_path), trainer=second).resume_or_load("", resume=True)
+    assert first.scaler.get_scale() == second.scaler.get_scale() == 32768

@@ -10,10 +10,9 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import torch
 
 import factories
-from forked_training import KillAt, assert_same, finish, printed, start, tensors
+from forked_training import KillAt, assert_same, equal, finish, leaves, printed, start
 
 IMAGES, ITERATIONS, BATCH = 5, 10, 2
 CHANGES = "[{name: flip}, {name: noise, std: [0, 8]}, {name: colour_jitter, brightness: 0.2}]"
@@ -22,6 +21,7 @@ WORDS = [
     *("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "TEST.EVAL_PERIOD", "2"),
     *("TEST.BOOTSTRAP", "0", "TEST.REPORT_IMAGES", "0", "INPUT.AUGMENTATIONS", CHANGES),
     *("SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5"),
+    *("SOLVER.EARLY_STOPPING.PATIENCE", "50"),
 ]
 PARTS = {
     "joint": [],
@@ -87,6 +87,17 @@ def assert_once_an_epoch(learnt: list[dict]) -> None:
         assert set(counts.values()) == {2} and len(counts) == IMAGES
 
 
+def assert_all_is_kept(ended: dict, ranks: int) -> None:
+    """What the comparison of two checkpoints must meet for it to mean something."""
+    trainer = "/trainer/_trainer"
+    kinds = ["/training_model/", "/average_count", f"{trainer}/optimizer/state/"]
+    kinds += ["/trainer/hooks/LRScheduler/", "/trainer/seed"]
+    kinds += [f"/trainer/hooks/EarlyStoppingHook/{name}" for name in ("best", "waited", "told_at")]
+    kinds += [f"/trainer/hooks/StatisticsHook/ranks/{rank}/model." for rank in range(ranks)][1:]
+    assert not [kind for kind in kinds if not any(key.startswith(kind) for key in ended)]
+    assert ended["/trainer/hooks/EarlyStoppingHook/told_at"] == ITERATIONS - 2
+
+
 @pytest.mark.parametrize(("part", "workers", "ranks", "number"), [("joint", "2", 2, 99), *LONG])
 def test_bit_by_bit(tmp_path, spec, undisturbed, part, workers, ranks, number):
     rng = random.Random(f"{part} {workers} {ranks} {number}")
@@ -105,8 +116,9 @@ def test_bit_by_bit(tmp_path, spec, undisturbed, part, workers, ranks, number):
     assert len({loss for of_ranks in losses for loss in of_ranks}) == ITERATIONS * ranks
     for name in ("model_final.pth", "model_best.pth"):
         assert_same(disturbed / name, expected / name)
-    started, ended = (tensors(expected / f"model_{name}.pth") for name in ("0000002", "final"))
-    assert sum(not torch.equal(started[key], ended[key]) for key in started) > 10
+    started, ended = (leaves(expected / f"model_{name}.pth") for name in ("0000002", "final"))
+    assert sum(not equal(started[key], ended[key]) for key in started) > 10
+    assert_all_is_kept(ended, ranks)
 
 
 def test_a_seed_gives_the_same_run_twice(tmp_path, spec, undisturbed):
