@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     set_downloads(args.allow_download)
 
+    from project.engine.addresses import fetch_weights
     from project.engine.launch import launch
     from project.engine.setup import check_resumable, prepare_config
 
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
     if args.resume and not args.eval_only:
         check_resumable(cfg.OUTPUT_DIR)
+    if not args.resume:
+        fetch_weights(cfg)
     launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE)
     return 0
 
