@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     set_downloads(args.allow_download)
 
     from project.config import load_config
+    from project.engine.addresses import fetch_weights
     from project.engine.launch import is_first, launch
     from project.engine.run_folder import check_free
     from project.engine.setup import prepare_config
@@ -68,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         output_dir = load_config(args.config_file, args.opts).OUTPUT_DIR
         check_free(output_dir, resume=args.resume, overwrite=args.overwrite)
     cfg = prepare_config(args.config_file, args.dataset, args.opts, purpose=purpose)
+    if not args.resume:
+        fetch_weights(cfg)
     patience = cfg.SOLVER.RANK_PATIENCE
     try:
         launch(run, args, (cfg, args), device=cfg.MODEL.DEVICE, patience=patience)

@@ -7,9 +7,12 @@ outside of its cache where an address holds "..".
 from typing import Any, ClassVar
 from urllib.parse import urlparse
 
+from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathHandler, PathManager
 
+from project.engine.timm_inputs import BACKBONES
 from project.errors import NetworkError, WeightsError
+from project.modeling.timm_models import pretrained_file
 from project.network import fetch
 
 
@@ -36,6 +39,32 @@ _SCHEMES = ("https", "detectron2", "catalog")
 PathManager.register_handler(_FetchHandler(), allow_override=True)
 
 
+def check_kind(path: str) -> None:
+    """Passes for a file, and for an address of a kind that may be fetched; fetches nothing.
+
+    Raises:
+        WeightsError: another kind of address.
+    """
+    scheme, is_address, _ = path.partition("://")
+    if is_address and scheme not in _SCHEMES:
+        raise WeightsError(
+            f"MODEL.WEIGHTS {path}: expected a file, or an address that begins with one of"
+            f" {', '.join(f'{name}://' for name in _SCHEMES)}"
+        )
+
+
+def fetch_weights(cfg: CfgNode) -> None:
+    """Fetches the weights that a training starts from: once, before it has several ranks.
+
+    Raises:
+        WeightsError: they are not here, and cannot or may not be fetched.
+    """
+    local_weights(cfg.MODEL.WEIGHTS)
+    timm = cfg.MODEL.TIMM
+    if cfg.MODEL.BACKBONE.NAME in BACKBONES and timm.PRETRAINED and not timm.WEIGHTS:
+        pretrained_file(timm.NAME)
+
+
 def local_weights(path: str) -> str:
     """The local file of weights, which may be named by an address.
 
@@ -46,14 +75,9 @@ def local_weights(path: str) -> str:
     Raises:
         WeightsError: see `project.network.fetch`.
     """
-    scheme, is_address, _ = path.partition("://")
-    if not is_address:
+    if "://" not in path:
         return path
-    if scheme not in _SCHEMES:
-        raise WeightsError(
-            f"MODEL.WEIGHTS {path}: expected a file, or an address that begins with one of"
-            f" {', '.join(f'{name}://' for name in _SCHEMES)}"
-        )
+    check_kind(path)
     try:
         return PathManager.get_local_path(urlparse(path)._replace(query="").geturl())
     except (LookupError, RuntimeError) as error:

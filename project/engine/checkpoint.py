@@ -23,7 +23,7 @@ from torch import nn
 
 from project.data.register import dataset_info
 from project.digests import sha256
-from project.engine.addresses import local_weights
+from project.engine.addresses import check_kind, local_weights
 from project.engine.averaging import WeightAverage
 from project.engine.checkpoint_files import (
     has_checkpoint,
@@ -156,6 +156,7 @@ class Checkpointer(DetectionCheckpointer):
             WeightsError: the file is missing, unreadable or made for another model.
         """
         check_weights_exist(path)
+        local_weights(path)  # what goes wrong with an address is told in our words
         self._address = path
         self._resuming = checkpointables is None
         self._whole = whole or self._resuming
@@ -223,14 +224,13 @@ class Checkpointer(DetectionCheckpointer):
 
 
 def check_weights_exist(path: str) -> None:
-    """Passes for "", for an address that is in the cache or can be fetched, and for a file.
+    """Passes for "", for an address of a kind that may be fetched, and for a file that is there.
 
     Raises:
-        WeightsError: a local file that is not there, or an address that may not be fetched.
+        WeightsError: a local file that is not there, or another kind of address.
     """
-    if "://" in path:
-        local_weights(path)
-    elif path and not os.path.isfile(path):
+    check_kind(path)
+    if path and "://" not in path and not os.path.isfile(path):
         beside = [p.name for p in Path(path).parent.glob("*") if p.suffix in _ENDINGS]
         known = beside or [str(p) for p in Path("output").glob("*/*") if p.name in _TRAINED]
         raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")

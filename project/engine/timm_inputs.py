@@ -5,10 +5,10 @@ from detectron2.config import CfgNode
 from project.errors import ConfigError
 from project.modeling.timm_models import (
     check_name,
+    check_pretrained,
     check_weights_file,
     input_statistics,
     merge_arguments,
-    pretrained_file,
 )
 
 BACKBONES = ("build_timm_backbone", "build_timm_fpn_backbone")
@@ -23,7 +23,7 @@ def fill_from_timm(cfg: CfgNode, *, training: bool) -> None:
 
     Raises:
         ConfigError: an unknown network, weights that timm does not have, or a wrong argument.
-        WeightsError: MODEL.TIMM.WEIGHTS is not there, or timm's weights cannot be fetched.
+        WeightsError: MODEL.TIMM.WEIGHTS is not there.
     """
     if cfg.MODEL.BACKBONE.NAME not in BACKBONES:
         return
@@ -40,4 +40,4 @@ def fill_from_timm(cfg: CfgNode, *, training: bool) -> None:
     if timm.WEIGHTS:
         check_weights_file(timm.WEIGHTS)
     elif timm.PRETRAINED:
-        pretrained_file(timm.NAME)  # before anything expensive
+        check_pretrained(timm.NAME)

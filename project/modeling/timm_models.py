@@ -71,6 +71,19 @@ def check_name(name: str) -> None:
         )
 
 
+def check_pretrained(name: str) -> None:
+    """Passes where timm offers weights of a network.
+
+    Raises:
+        ConfigError: it offers none.
+    """
+    if not import_timm().list_pretrained(f"{name.partition('.')[0]}.*"):
+        raise ConfigError(
+            f"MODEL.TIMM.PRETRAINED: timm has no weights of {name}; name a file of your own in"
+            " MODEL.TIMM.WEIGHTS, or set PRETRAINED False"
+        )
+
+
 def pretrained_file(name: str) -> str:
     """The file of a network's weights that timm offers, fetched where that is allowed.
 
@@ -78,13 +91,8 @@ def pretrained_file(name: str) -> str:
         ConfigError: it offers none.
         WeightsError: see `project.network`.
     """
-    timm = import_timm()
-    if not timm.list_pretrained(f"{name.partition('.')[0]}.*"):
-        raise ConfigError(
-            f"MODEL.TIMM.PRETRAINED: timm has no weights of {name}; name a file of your own in"
-            " MODEL.TIMM.WEIGHTS, or set PRETRAINED False"
-        )
-    described = timm.get_pretrained_cfg(name)
+    check_pretrained(name)
+    described = import_timm().get_pretrained_cfg(name)
     try:
         if described.hf_hub_id:
             return str(hub_folder(described.hf_hub_id, [_HUB_FILE]) / _HUB_FILE)

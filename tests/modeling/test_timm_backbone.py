@@ -13,6 +13,7 @@ from detectron2.modeling import build_model
 from safetensors.torch import save_file
 
 from model_cases import CASES, TIMM, tiny_config
+from project.engine.addresses import fetch_weights
 from project.engine.setup import prepare_config
 from project.errors import ConfigError, WeightsError
 from project.modeling import TimmBackbone, build_timm_backbone
@@ -209,15 +210,20 @@ def test_images_are_fed_as_timm_says():
 
 def test_weights_are_fetched_to_train_alone(coco_spec, monkeypatch):
     asked = []
-    monkeypatch.setattr("project.engine.timm_inputs.pretrained_file", asked.append)
+    monkeypatch.setattr("project.engine.addresses.pretrained_file", asked.append)
     keys = [*KEYS, NAME, "MODEL.TIMM.PRETRAINED", "True", "MODEL.BACKBONE.NAME"]
     keys += ["build_timm_fpn_backbone", "MODEL.FPN.IN_FEATURES", "['stage2', 'stage3']"]
 
     def pretrained(purpose: str) -> bool:
-        return prepare_config(TINY, coco_spec, keys, purpose=purpose).MODEL.TIMM.PRETRAINED
+        cfg = prepare_config(TINY, coco_spec, keys, purpose=purpose)
+        assert not asked  # a config alone, to look at data for example, needs none
+        return cfg.MODEL.TIMM.PRETRAINED
 
     assert pretrained("train")
     assert not pretrained("score") and not pretrained("predict")
+    fetch_weights(prepare_config(TINY, coco_spec, keys, purpose="score"))
+    assert not asked
+    fetch_weights(prepare_config(TINY, coco_spec, keys, purpose="train"))
     assert asked == [NAME]
 
 
