@@ -12,6 +12,8 @@ from project.errors import ConfigError, nearest
 _BARE_COLOUR = re.compile(r"(?:[:,]\s+|\[\s*)#[0-9A-Fa-f]{6}\b")
 
 
+# Values that are not what their tag says, such as `!!timestamp x`, fail in many ways.
+_NOT_YAML = (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError)
 # Nodes of a file with its aliases written out; a data set of 100,000 classes has fewer.
 _MOST_NODES = 1_000_000
 
@@ -113,7 +115,7 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506
     except ConfigError:
         raise
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _NOT_YAML as error:
         reason = f"not plain YAML ({' '.join(str(error).split())})"
         raise ConfigError(f"{reason}{_hint(error, text)}") from error
 

@@ -283,11 +283,11 @@ def _linked_folder(form: str, place: Place) -> Started:
     return Started("check_dataset", [str(spec)], "more")
 
 
-def _panoptic_name(place: Place) -> Started:
+def _panoptic_name(name: str, place: Place) -> Started:
     spec = factories.make("coco_panoptic", place.root / "set", num_images=2)
     path = next((place.root / "set").glob("*train*.json"))
     content = json.loads(path.read_text())
-    content["annotations"][0]["file_name"] = "../../secret.png"
+    content["annotations"][0]["file_name"] = name
     path.write_text(json.dumps(content))
     return Started("check_dataset", [str(spec)], path.name)
 
@@ -500,11 +500,10 @@ def _score_npy(place: Place) -> Started:
     return Started("score", words, "000.npy", path)
 
 
-def _score_panoptic(place: Place) -> Started:
+def _score_panoptic(name: str, place: Place) -> Started:
     content = json.loads((place.root / "data/val.json").read_text())
     segments = [
-        {"image_id": i["id"], "file_name": "../../secret.png", "segments_info": []}
-        for i in content["images"]
+        {"image_id": i["id"], "file_name": name, "segments_info": []} for i in content["images"]
     ]
     return _score("p/panoptic.json", json.dumps({"annotations": segments}).encode(), place)
 
@@ -622,11 +621,13 @@ CASES = [
             "file": "file://{0}/secret.png",
             "inside_then_above": "a/../../../../secret.png",
             "null": "\0",
+            "null_within": "../a\0b",
         }.items()
     ),
     Case("file_link", _coco_link),
     *(Case(f"folder_link_{form}", partial(_linked_folder, form)) for form in ("label_map", "voc")),
-    Case("panoptic_name", _panoptic_name),
+    Case("panoptic_above", partial(_panoptic_name, "../../secret.png")),
+    Case("panoptic_long", partial(_panoptic_name, "a" * 5000)),
     *(
         Case(f"weights_{name}", partial(_weights, name), _P)
         for name in ("evil.pkl", "evil.pth", "evil.pt", "evil.pyth", "evil", "evil.safetensors")
@@ -690,7 +691,9 @@ CASES = [
     Case("predicted_postscript", partial(_predicted, _EPS)),
     Case("scored_pickle", _score_pickle, _P),
     Case("scored_objects", _score_npy, _unsafe_numpy),
-    Case("scored_panoptic", _score_panoptic),
+    Case("scored_above", partial(_score_panoptic, "../../secret.png")),
+    Case("scored_long", partial(_score_panoptic, "a" * 5000)),
+    Case("scored_null", partial(_score_panoptic, "a\0b")),
     Case("scored_deep", partial(_score, "p/deep.json", b"[" * 10**6)),
     Case("compared_objects", _compare, _unsafe_numpy),
     Case("report_config", _report_config, _Y),

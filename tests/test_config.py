@@ -116,6 +116,8 @@ def test_key_that_stands_twice_is_an_error(tmp_path, text):
         ("- 1\n- 2\n", "found a list"),
         ("a: [1", "not plain YAML"),
         ("[1, 2]: 3", "plain word"),
+        ("SEED: !!timestamp x", "not plain YAML"),
+        ("SEED: !!int x", "not plain YAML"),
     ],
 )
 def test_wrong_values_are_named(tmp_path, text, expected):

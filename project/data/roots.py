@@ -114,7 +114,7 @@ class NamedFiles:
         if not self.holds(name, below=below):
             raise Fault(
                 "file_outside",
-                f"the file name {short(name)} leads to {os.path.realpath(path)}",
+                f"the file name {short(name)} leads to {_real(path)}",
                 f"a path below {self._within}",
                 _REPAIR,
             )
@@ -123,13 +123,17 @@ class NamedFiles:
     def holds(self, name: str, *, below: str | Path = "") -> bool:
         """Whether `path` has a path for a name."""
         lexical = os.path.abspath(self._folder / below / name)
-        return _is_below(lexical, self._roots) and self._stays(lexical)
+        return "\0" not in name and _is_below(lexical, self._roots) and self._stays(lexical)
 
     def _stays(self, lexical: str) -> bool:
         if _is_below(lexical, self._looked_at):
             return True
         real = Path(os.path.realpath(lexical))
         return any(real.is_relative_to(root) for root in self._real)
+
+
+def _real(path: Path) -> str:
+    return "no file" if "\0" in str(path) else os.path.realpath(path)
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ category_id is the data set's own id of a thing or of stuff, or the semantic id 
 data set has none; where a number could be both, the segment must say `isthing`.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def read_panoptic(
             )
         if image_id in images:
             raise PredictionsError(f"{where} stands twice")
-        file = folder / str(entry.get("file_name"))
+        file = folder / str(entry.get("file_name")).replace("\0", "")
         if not file.resolve().is_relative_to(folder.resolve()):
             raise PredictionsError(f"{where}: file_name leads out of {folder}: {file}")
         images[image_id] = file, _classes(entry["segments_info"], to_semantic, where)
@@ -63,7 +64,7 @@ def read_panoptic(
             f"{path}: {len(lacking)} of {len(records)} images of {info.name} have no prediction:"
             f" {some_of(lacking)}; predict all images"
         )
-    absent = [str(file.name) for file, _ in images.values() if not file.is_file()]
+    absent = [str(file.name) for file, _ in images.values() if not os.path.isfile(file)]
     if absent:
         raise PredictionsError(
             f"{path}: {len(absent)} of {len(images)} PNG files are not in {folder}:"

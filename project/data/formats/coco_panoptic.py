@@ -5,6 +5,7 @@ json), `panoptic` (the folder of PNG files), `images` (the folder that file name
 where absent). Nothing is decoded when it is read.
 """
 
+import os
 from collections.abc import Container, Mapping
 from pathlib import Path, PurePath
 
@@ -79,7 +80,7 @@ def _entries(path: Path, maps: Path, images: Images, problems: Problems) -> dict
             image_id = _image_of(entry, images, seen)
             seen.add(image_id)
             name = _png_of(entry, owners)
-            if name not in present and not (maps / name).is_file():
+            if name not in present and not os.path.isfile(maps / name):
                 raise Fault("unpaired", f"{maps} has no {name}", "a PNG for each image", _ADD)
             if not isinstance(entry.get("segments_info"), list):
                 raise Fault("file_invalid", "it has no list `segments_info`", "one", _ADD)

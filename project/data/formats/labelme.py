@@ -5,6 +5,7 @@ of json files), `images` (folder of the images; beside the json files where abse
 id is the place of its first shape in the list `shapes`, from 0 on.
 """
 
+import os
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -140,7 +141,7 @@ def _image(files: NamedFiles, folder: Path, path: Path, stated: Any) -> Path:
     names = [str(stated_name), stated_name.name] if _is_image(stated_name) else []
     names += [f"{path.stem}{suffix}" for suffix in sorted(IMAGE_SUFFIXES)]
     candidates = [files.path(n, below=folder) for n in names if files.holds(n, below=folder)]
-    return next((image for image in candidates if image.is_file()), candidates[0])
+    return next((image for image in candidates if os.path.isfile(image)), candidates[0])
 
 
 def _is_image(name: PurePosixPath) -> bool:
