@@ -92,7 +92,7 @@ def check_space(output_dir: str | Path, model: nn.Module, optimizer: str, averag
     """Checks that two checkpoints fit on the disk.
 
     Args:
-        output_dir: OUTPUT_DIR, which is there.
+        output_dir: OUTPUT_DIR, which need not be there yet.
         model: that is trained.
         optimizer: SOLVER.OPTIMIZER.
         averaged: averaged weights are saved too.
@@ -102,7 +102,9 @@ def check_space(output_dir: str | Path, model: nn.Module, optimizer: str, averag
     """
     weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     needed = _SAVED_AT_ONCE * weights * (1 + _COPIES[optimizer] + averaged)
-    free = shutil.disk_usage(output_dir).free
+    folder = Path(output_dir).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise ConfigError(
             f"OUTPUT_DIR {output_dir} has {free / 1e6:,.0f} MB free, and two checkpoints of this"

@@ -118,9 +118,9 @@ def test_it_is_quick_on_many_images(tmp_path):
     for i in range(100, 2100):
         (tmp_path / "images" / "train" / f"{i}.png").symlink_to("000.png")
     name = register_dataset(path)[0]
-    start = time.perf_counter()
+    start = time.process_time()  # others may use the machine
     check_dataset_quick(name)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def rules(spec, **options):

@@ -67,6 +67,7 @@ def test_predicting_needs_no_images(coco_spec):
 def test_predicting_needs_nothing_of_training_and_scoring(coco_spec, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     words = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE", "fp16", "MODEL.DEVICE", "cpu"]
+    words += ["TEST.COCO_BACKEND", "faster-coco-eval"]
     assert prepare_config(TINY, coco_spec, words, purpose="predict").is_frozen()
     with pytest.raises(ConfigError, match="not installed"):
         prepare_config(TINY, coco_spec, words)

@@ -20,6 +20,7 @@ WORDS = [
     *("SOLVER.MAX_ITER", str(ITERATIONS), "SOLVER.CHECKPOINT_PERIOD", "3"),
     *("SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "TEST.EVAL_PERIOD", "2"),
     *("TEST.BOOTSTRAP", "0", "TEST.REPORT_IMAGES", "0", "INPUT.AUGMENTATIONS", CHANGES),
+    *("PREFLIGHT", "False"),  # its pass would be noted too
     *("SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.5"),
     *("SOLVER.EARLY_STOPPING.PATIENCE", "50"),
 ]
