@@ -106,10 +106,12 @@ def check_backend(backend: str, max_detections: int, known: Collection[str]) -> 
     """Checks TEST.COCO_BACKEND and TEST.COCO_MAX_DETECTIONS.
 
     Raises:
-        ConfigError: an unknown backend, or a limit below 1.
+        ConfigError: a backend that is unknown or not installed, or a limit below 1.
     """
     if backend not in known:
         raise ConfigError(f"TEST.COCO_BACKEND is '{backend}'.{nearest(backend, known)}")
+    if backend == "faster-coco-eval":
+        _import_faster()
     if max_detections < 1:
         raise ConfigError(f"TEST.COCO_MAX_DETECTIONS must be at least 1, found {max_detections}")
 
@@ -150,9 +152,7 @@ def _pycocotools(
     return evaluation.eval["precision"], evaluation.eval["recall"], evaluation.ious
 
 
-def _faster_coco_eval(
-    truth: dict[str, Any], found: dict[str, Any], iou_type: str, limits: list[int]
-) -> Curves:
+def _import_faster() -> Any:
     try:
         import faster_coco_eval
     except ImportError as error:
@@ -160,6 +160,13 @@ def _faster_coco_eval(
             "TEST.COCO_BACKEND is 'faster-coco-eval', which is not installed here; install it, or"
             " set the key to 'pycocotools', which gives the same numbers more slowly"
         ) from error
+    return faster_coco_eval
+
+
+def _faster_coco_eval(
+    truth: dict[str, Any], found: dict[str, Any], iou_type: str, limits: list[int]
+) -> Curves:
+    faster_coco_eval = _import_faster()
     apis = [faster_coco_eval.COCO(content) for content in (truth, found)]
     evaluation = faster_coco_eval.COCOeval_faster(*apis, iou_type, print_function=logger.debug)
     evaluation.params.maxDets = limits
