@@ -78,8 +78,7 @@ class Ranks:
             self._wait(None)
             failed = [p.exitcode for p in self._processes]
             if any(failed):
-                self._wait(_GRACE)
-                failed = [p.exitcode for p in self._processes]
+                self._wait(_GRACE)  # for what they still say; later ends only follow from these
         finally:
             self._kill()
             catcher.stop()

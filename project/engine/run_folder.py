@@ -20,7 +20,7 @@ CHECKPOINTS = "model_*.pth*"  # and their digests
 _LEFT = (LAST, "metrics.json", "events.out.tfevents.*", "results.json", "per_image.npz")
 _LEFT_PAGES = ("report.html", "config.yaml")
 # Any of these is work that somebody may miss.
-_WORK = (LAST, CHECKPOINTS, "results.json")
+_WORK = (LAST, "model_*.pth", "results.json")
 _LOCK = ".lock"
 _SAVED_AT_ONCE = 2  # a new checkpoint is written before an old one goes
 _COPIES = {"SGD": 1, "Adam": 2, "AdamW": 2}  # SOLVER.OPTIMIZER -> numbers kept for each weight

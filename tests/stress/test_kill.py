@@ -103,8 +103,10 @@ def sabotages(seed: int, undisturbed: Path) -> list:
     """One or two kills; of three seeds, two aim at saving and one at anything."""
     rng = random.Random(seed)
     count = len(moments(undisturbed))
+    began, ended = ((undisturbed / f).stat().st_mtime for f in ("config.yaml", "report.html"))
+    last = ended - began
     return [
-        AfterSeconds(rng.uniform(0.05, 2.5)) if seed % 3 == 2 else AtMoment(rng.randint(1, count))
+        AfterSeconds(rng.uniform(0, last)) if seed % 3 == 2 else AtMoment(rng.randint(1, count))
         for _ in range(1 + seed % 2)
     ]
 
@@ -129,6 +131,15 @@ def test_the_undisturbed_run_saves_prunes_and_improves(undisturbed):
 @pytest.mark.parametrize("seed", range(3))
 def test_kill(tmp_path, spec, undisturbed, seed):
     kill_and_resume(spec, tmp_path / "run", sabotages(seed, undisturbed))
+    check_end(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize("kind", ["write", "replace"])
+def test_killed_inside_of_the_first_checkpoint(tmp_path, spec, undisturbed, kind):
+    """Nothing is saved yet, so the run begins anew, without a word about what is half written."""
+    moment = moments(undisturbed).index(kind) + 1
+    kill_and_resume(spec, tmp_path / "run", [AtMoment(moment)])
+    assert begun(tmp_path / "run") == [0, 0]
     check_end(tmp_path / "run", undisturbed)
 
 

@@ -27,7 +27,10 @@ WORDS = [
 PARTS = {
     "joint": [],
     "instances": ["MODEL.MASK_UNET.SEMANTICS", "False"],
-    "semantics": ["MODEL.MASK_UNET.INSTANCES", "False"],
+    # Without the pyramid: semantics do not use it, and ranks need a gradient of every weight.
+    "semantics": [
+        *("MODEL.MASK_UNET.INSTANCES", "False", "MODEL.BACKBONE.NAME", "build_unet_backbone")
+    ],
 }
 LONG = [
     pytest.param(*case, marks=pytest.mark.slow)
