@@ -196,7 +196,7 @@ def test_words_that_are_missing_are_named(trained, alone, tmp_path):
     assert done.returncode == 2 and "--config-file: needed to train" in done.stderr
     with pytest.raises(ConfigError, match="there is no config: give one with --config-file"):
         prepare_config(None, trained.spec)
-    with pytest.raises(WeightsError, match="nothing is fetched without --allow-download"):
+    with pytest.raises(WeightsError, match="is an address, of which no config is read"):
         prepare_config(None, None, ["MODEL.WEIGHTS", "https://weights.invalid/model_final.pkl"])
     with pytest.raises(WeightsError, match=r"Did you mean model_final\.pth"):
         predict(alone.with_name("model_fnal.pth"), image(trained), tmp_path / "out")
