@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,19 @@ def forget_datasets() -> Iterator[None]:
     before = set(DatasetCatalog)
     yield
     unregister_dataset(*(set(DatasetCatalog) - before))
+
+
+@pytest.fixture(autouse=True)
+def forget_logs() -> Iterator[None]:
+    """Takes away the logs that a tool opened within a test: they write to what pytest closes."""
+    from detectron2.utils.logger import setup_logger
+
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "project")]
+    before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+    setup_logger.cache_clear()
 
 
 @pytest.fixture(autouse=True)

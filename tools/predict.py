@@ -36,6 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--weights", required=True, metavar="FILE", help="e.g. model_best.pth, model.safetensors")
     add("--config-file", metavar="FILE", help="of the training; left out: what the weights hold")
     add("--dataset", metavar="SPEC", help="data set specification; knows the images' ids")
+    add("--split", help="of the data set: only its images among those of --input")
     add("--input", required=True, type=Path, metavar="PATH", help="an image, or a folder of images")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add(
@@ -63,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     from tqdm import tqdm
 
     from project.data.depth import picture
+    from project.data.register import dataset_info
     from project.engine.setup import prepare_config
     from project.inference.inputs import list_images
     from project.inference.predictor import Predictor
@@ -71,7 +73,12 @@ def main(argv: list[str] | None = None) -> int:
     files = list_images(args.input, args.output, follow_links=args.follow_links)
     overrides = [*args.opts, *test_time_keys(args), "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
-    categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)
+    if args.split:
+        name = split_name(cfg, args.split)
+        files, image_ids, records = images_of(name, files)
+        categories = dataset_info(name).categories
+    else:
+        categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)
     predictor = Predictor(cfg)
     writer = PredictionWriter(args.output, categories, confidence=args.confidence)
     for key, path in tqdm(files.items(), "images", disable=None):
@@ -92,6 +99,33 @@ def test_time_keys(args: argparse.Namespace) -> list[str]:
     if args.augment:
         keys["TEST.AUG.ENABLED"] = True
     return [str(word) for key, value in keys.items() if value is not None for word in (key, value)]
+
+
+def split_name(cfg: "CfgNode", split: str) -> str:
+    """The registered name of a split of the data set that is given."""
+    from project.data.spec import read_spec
+    from project.errors import ConfigError, nearest
+
+    if not cfg.DATASETS.SPECS:
+        raise ConfigError(f"--split {split} is of a data set; give it with --dataset SPEC")
+    spec = read_spec(cfg.DATASETS.SPECS[0])
+    if split not in spec.splits:
+        raise ConfigError(f"--split {split}: {spec.name} has none.{nearest(split, spec.splits)}")
+    return f"{spec.name}_{split}"
+
+
+def images_of(
+    name: str, files: dict[str, Path]
+) -> tuple[dict[str, Path], dict[str, int | str], dict[str, "Record"]]:
+    """Those files that are images of a data set, with their ids and records."""
+    from project.errors import DatasetError
+    from project.inference.inputs import known_records
+
+    records = known_records(files, name, [])
+    if not records:
+        raise DatasetError(f"--split: none of the {len(files)} images of --input is one of {name}")
+    chosen = {key: path for key, path in files.items() if key in records}
+    return chosen, {key: records[key]["image_id"] for key in chosen}, records
 
 
 def find_classes(

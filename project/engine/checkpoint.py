@@ -96,8 +96,11 @@ class Checkpointer(DetectionCheckpointer):
         """
         if not self.save_dir or not self.save_to_disk:
             return
+        path = Path(self.save_dir) / f"{name}.pth"
+        check_finite(learnt(self.model), str(path))
         data: dict[str, Any] = {"model": self.model.state_dict(), "classes": self.classes}
         if self.average and self.average.started:
+            check_finite(learnt(self.average.scored_model), f"the average in {path}")
             last, data["model"] = data["model"], self.average.state_dict()
             if state:
                 data.update(training_model=last, average_count=self.average.count)
@@ -106,8 +109,6 @@ class Checkpointer(DetectionCheckpointer):
         if self.description is not None:
             data[KEY] = self.description
         data.update(extra)
-        path = Path(self.save_dir) / f"{name}.pth"
-        check_finite(learnt(self.model), str(path))
         self.logger.info("Saving checkpoint to %s", path)
         write_checkpoint(path, lambda file: torch.save(data, file))
         if tag:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
 
@@ -24,6 +25,8 @@ from project.modeling.testing import build_test_model
 
 logger = logging.getLogger(__name__)
 
+_DRAWS = 8  # of each of the worst images, whose sizes may vary by chance
+_SHOWN = 3
 _NO_ROOM = ("out of memory", "can't allocate memory")  # how torch says it
 
 
@@ -40,7 +43,7 @@ def preflight(cfg: CfgNode, step: TrainStep, scored: nn.Module) -> None:
         scored: the model that is scored.
 
     Raises:
-        ConfigError: there is not enough memory.
+        ConfigError: there is not enough memory; or several ranks train, and weights take no part.
         DatasetError: one of these images cannot be read.
     """
     start = time.perf_counter()
@@ -73,16 +76,49 @@ def preflight(cfg: CfgNode, step: TrainStep, scored: nn.Module) -> None:
 
 
 def _train(step: TrainStep) -> str:
-    """Forwards and backwards; what was trained on."""
-    samples = step.data_loader.dataset
-    largest, fullest = worst_records(samples.records)
+    """Forwards and backwards; what was trained on.
+
+    Raises:
+        ConfigError: several ranks train, and weights take no part.
+    """
+    worst = _worst_samples(step)
     size = step.data_loader.batch_sampler.rank_size
-    worst = [samples[Draw(number=n, record=(largest, fullest)[n % 2])] for n in range(size)]
-    step.add_gradients(worst)
+    for start in range(0, len(worst), size):
+        step.add_gradients(worst[start : start + size])
+        if comm.get_world_size() > 1:
+            _check_all_take_part(step.model)
     shapes = sorted({tuple(item["image"].shape[1:]) for item in worst})
     objects = max((len(item["instances"]) for item in worst if "instances" in item), default=0)
     images = ", ".join(f"{width}x{height}" for height, width in shapes)
-    return f"{size} images of {images} with up to {objects} objects"
+    return f"{len(worst)} images of {images} with up to {objects} objects"
+
+
+def _worst_samples(step: TrainStep) -> list[dict[str, Any]]:
+    """A batch, or two of one image: of the two worst records in turn, the largest of some draws."""
+    samples = step.data_loader.dataset
+    size = max(2, step.data_loader.batch_sampler.rank_size)
+    count = max(_DRAWS, size)
+    draws = [
+        sorted(
+            (samples[Draw(number=n, record=record)] for n in range(count)),
+            key=lambda item: -item["image"].numel(),
+        )
+        for record in worst_records(samples.records)
+    ]
+    return [item for pair in zip(*draws) for item in pair][:size]
+
+
+def _check_all_take_part(model: nn.Module) -> None:
+    """Ranks wait for the gradients of all weights, and one that has none would stop them."""
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    if idle:
+        more = ["..."] if len(idle) > _SHOWN else []
+        names = ", ".join([*(name.removeprefix("module.") for name in idle[:_SHOWN]), *more])
+        raise ConfigError(
+            f"{len(idle)} weights take no part in the losses ({names}), which several ranks cannot"
+            " train: take a backbone without the parts that no head reads (build_unet_backbone in"
+            " place of build_unet_fpn_backbone, say), or train on one rank"
+        )
 
 
 def worst_records(records: Iterable[Record]) -> tuple[int, int]:

@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "model_*.pth*"  # and their digests
 # What a run leaves in its folder beside them; its log is added to, never replaced.
-_LEFT = (LAST, "metrics.json", "events.out.tfevents.*", "results.json", "per_image.npz")
-_LEFT_PAGES = ("report.html", "config.yaml")
+_LEFT = (
+    *(LAST, "metrics.json", "events.out.tfevents.*", "results.json", "per_image.npz"),
+    *("report.html", "config.yaml", "nonfinite_*.pth"),
+)
 # Any of these is work that somebody may miss.
 _WORK = (LAST, "model_*.pth", "results.json")
 _LOCK = ".lock"
@@ -55,7 +57,7 @@ def check_free(output_dir: str | Path, *, resume: bool, overwrite: bool) -> None
 
 def clear(output_dir: str | Path) -> None:
     """Deletes what an earlier run left, by the names that runs give; nothing else."""
-    for pattern in (CHECKPOINTS, *_LEFT, *_LEFT_PAGES):
+    for pattern in (CHECKPOINTS, *_LEFT):
         for path in Path(output_dir).glob(pattern):
             path.unlink()
 

@@ -119,7 +119,9 @@ def _check_known(
         first = list(dict.fromkeys(map(repr, unknown)))
         raise PredictionsError(
             f"{path}: the {key} of {len(unknown)} of {len(entries)} predictions is unknown to"
-            f" {info.name}: {some_of(first)}; it has {some_of([repr(k) for k in known], 10)}"
+            f" {info.name}: {some_of(first)}; it has {some_of([repr(k) for k in known], 10)}."
+            " tools/predict.py with --dataset and --split predicts the images of one split, with"
+            " their ids"
         )
 
 

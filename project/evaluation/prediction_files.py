@@ -199,12 +199,6 @@ def _files_of_images(evaluator: SemanticEvaluator, folder: Path) -> dict[int | s
             f"{outside[0]}: it is a symbolic link to {outside[0].resolve()}, outside of {folder};"
             " copy the label maps into the folder"
         )
-    outside = links_out([folder], [folder.resolve()])
-    if outside:
-        raise PredictionsError(
-            f"{outside[0]}: it is a symbolic link to {outside[0].resolve()}, outside of {folder};"
-            " copy the label maps into the folder"
-        )
     files = files_by_stem(folder)
     matched: dict[int | str, Path] = {}
     missing: list[str] = []

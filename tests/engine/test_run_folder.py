@@ -21,7 +21,14 @@ Usage = namedtuple("Usage", "total used free")
 
 def leave_run(folder: Path) -> None:
     names = ["model_0000001.pth", "model_0000001.pth.sha256", "model_best.pth", "last_checkpoint"]
-    for name in [*names, "metrics.json", "results.json", "report.html", "config.yaml"]:
+    for name in [
+        *names,
+        "metrics.json",
+        "results.json",
+        "report.html",
+        "config.yaml",
+        "nonfinite_0000001.pth",
+    ]:
         (folder / name).write_text(name)
 
 

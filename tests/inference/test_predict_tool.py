@@ -13,7 +13,7 @@ import factories
 from project.engine.checkpoint import Checkpointer
 from project.engine.evaluate import evaluate
 from project.engine.setup import prepare_config
-from project.errors import DatasetError
+from project.errors import ConfigError, DatasetError
 from project.evaluation.prediction_files import score_predictions
 from project.inference.predictor import Predictor
 from tool_runner import TINY, load_tool, run_process
@@ -41,6 +41,22 @@ def test_scores_of_the_files_are_those_of_the_model(trained, tmp_path):
         assert scores.pop("notes") is not None
         for task, found in scores.items():
             assert found == expected[task], task
+
+
+def test_the_images_of_one_split_are_taken_from_a_folder_of_all(trained, tmp_path):
+    predict(trained, images_of(trained).parent, tmp_path / "all")
+    predict(trained, images_of(trained), tmp_path / "val")
+    predict(trained, images_of(trained).parent, tmp_path / "split", "--split", "val")
+    found, expected = (
+        json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("split", "val")
+    )
+    assert found == expected and found
+    counts = [len(list((tmp_path / n / "label_maps").rglob("*.png"))) for n in ("all", "split")]
+    assert counts[0] > counts[1] == 6
+    with pytest.raises(ConfigError, match=r"has none\. Did you mean val\?"):
+        predict(trained, images_of(trained), tmp_path / "no", "--split", "vall")
+    with pytest.raises(DatasetError, match=r"none of the 6 images .* is one of .*_train"):
+        predict(trained, images_of(trained), tmp_path / "no", "--split", "train")
 
 
 def test_files_beside_the_scores(trained, tmp_path, capsys):

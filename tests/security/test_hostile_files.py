@@ -1,7 +1,6 @@
 """No file runs code, leads elsewhere or fetches anything, in any tool; each is refused by name."""
 
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -40,20 +39,6 @@ def place(sound, tmp_path, monkeypatch) -> Place:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     shutil.copytree(sound, tmp_path / "case")
     return Place(tmp_path / "case", tmp_path / "marker")
-
-
-@pytest.fixture(autouse=True)
-def connections(monkeypatch) -> list[str]:
-    """What was asked of the network; nothing answers."""
-    asked: list[str] = []
-
-    def refuse(*words: object, **more: object) -> None:
-        asked.append(str(words))
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return asked
 
 
 def run(started: Started) -> str:

