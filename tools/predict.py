@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     from project.data.depth import picture
     from project.data.register import dataset_info
     from project.engine.setup import prepare_config
-    from project.inference.inputs import list_images
+    from project.inference.inputs import images_of, list_images
     from project.inference.predictor import Predictor
     from project.inference.writer import PredictionWriter
 
@@ -75,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
     if args.split:
         name = split_name(cfg, args.split)
-        files, image_ids, records = images_of(name, files)
+        records = images_of(files, name)
+        files = {key: path for key, path in files.items() if key in records}
+        image_ids = {key: record["image_id"] for key, record in records.items()}
         categories = dataset_info(name).categories
     else:
         categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)
@@ -112,20 +114,6 @@ def split_name(cfg: "CfgNode", split: str) -> str:
     if split not in spec.splits:
         raise ConfigError(f"--split {split}: {spec.name} has none.{nearest(split, spec.splits)}")
     return f"{spec.name}_{split}"
-
-
-def images_of(
-    name: str, files: dict[str, Path]
-) -> tuple[dict[str, Path], dict[str, int | str], dict[str, "Record"]]:
-    """Those files that are images of a data set, with their ids and records."""
-    from project.errors import DatasetError
-    from project.inference.inputs import known_records
-
-    records = known_records(files, name, [])
-    if not records:
-        raise DatasetError(f"--split: none of the {len(files)} images of --input is one of {name}")
-    chosen = {key: path for key, path in files.items() if key in records}
-    return chosen, {key: records[key]["image_id"] for key in chosen}, records
 
 
 def find_classes(

@@ -111,6 +111,25 @@ def known_records(
     return found | by_path
 
 
+def images_of(files: Mapping[str, Path], dataset_name: str) -> dict[str, Record]:
+    """The records of those files that are themselves, by their path, images of a data set.
+
+    Args:
+        files: see `list_images`.
+        dataset_name: a registered name.
+
+    Raises:
+        DatasetError: none is.
+    """
+    records, _ = _matches(files, dataset_records(dataset_name))
+    if not records:
+        raise DatasetError(
+            f"--split: none of the {len(files)} images of --input is a file of {dataset_name}; name"
+            " the folder that its specification names, or leave --split out for copies of them"
+        )
+    return records
+
+
 def _matches(
     files: Mapping[str, Path], records: Sequence[Record]
 ) -> tuple[dict[str, Record], dict[str, Record]]:

@@ -55,7 +55,7 @@ def test_the_images_of_one_split_are_taken_from_a_folder_of_all(trained, tmp_pat
     assert counts[0] > counts[1] == 6
     with pytest.raises(ConfigError, match=r"has none\. Did you mean val\?"):
         predict(trained, images_of(trained), tmp_path / "no", "--split", "vall")
-    with pytest.raises(DatasetError, match=r"none of the 6 images .* is one of .*_train"):
+    with pytest.raises(DatasetError, match=r"none of the 6 images .* is a file of .*_train"):
         predict(trained, images_of(trained), tmp_path / "no", "--split", "train")
 
 
