@@ -1,6 +1,7 @@
 """Times a part of this project beside what it replaces, a model, all small systems, or tiles.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
+    python tools/benchmark.py all --json performance.json --markdown performance.md
     python tools/benchmark.py cost --config-file RUN/config.yaml --weights RUN/model_final.pth
     python tools/benchmark.py zoo --json zoo.json --markdown zoo.md
     python tools/benchmark.py tiling --side 10000 --tile 1024 --overlap 128
@@ -28,6 +29,8 @@ COMPARISONS = {
         "project.benchmark.roi_align",
     ),
 }
+# Those that `all` runs.
+WITH_GOALS = [name for name in COMPARISONS if name != "check"]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,11 +45,25 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--rounds", type=_positive, default=9, help="calls of each side")
         command.add_argument("--threads", type=_positive, help="CPU threads (default: all cores)")
         command.add_argument("--only", default="", metavar="TEXT", help="names that hold TEXT")
+        command.add_argument("--goals", action="store_true", help="only those that have a goal")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+    _add_all(commands)
     _add_cost(commands)
     _add_zoo(commands)
     _add_tiling(commands)
     return parser
+
+
+def _add_all(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    words = "every comparison that has a goal, as one table"
+    command = commands.add_parser("all", help=words, description=f"Times {words}.")
+    command.set_defaults(run=compare_all)
+    add = command.add_argument
+    add("--rounds", type=_positive, default=9, help="calls of each side")
+    add("--threads", type=_positive, help="CPU threads (default: all cores)")
+    add("--only", nargs="+", choices=WITH_GOALS, default=WITH_GOALS, help="these subcommands")
+    add("--json", type=Path, metavar="FILE", help="write the figures here")
+    add("--markdown", type=Path, metavar="FILE", help="write the table here")
 
 
 def _add_cost(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -108,7 +125,11 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
-    pairs = [pair for pair in benchmark.pairs() if arguments.only in pair.name]
+    pairs = [
+        pair
+        for pair in benchmark.pairs()
+        if arguments.only in pair.name and (pair.goal is not None or not arguments.goals)
+    ]
     if not pairs:
         names = "\n".join(pair.name for pair in benchmark.pairs())
         arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
@@ -120,6 +141,22 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         timing.write_json(arguments.json, comparisons)
     return 0
+
+
+def compare_all(arguments: argparse.Namespace) -> int:
+    """Runs each comparison in a process of its own; 1 where one fails or misses a goal."""
+    from project.benchmark.performance import run_all
+
+    options = ["--rounds", str(arguments.rounds)]
+    if arguments.threads:
+        options += ["--threads", str(arguments.threads)]
+    result = run_all(arguments.only, options)
+    print(f"\n{result.markdown()}")
+    if arguments.markdown:
+        arguments.markdown.write_text(result.markdown(), encoding="utf-8")
+    if arguments.json:
+        result.write_json(arguments.json)
+    return 0 if result.is_good else 1
 
 
 def cost(arguments: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def pairs() -> Iterator[Pair]:
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:
     """Milliseconds an image and core."""
-    times = {c.name.partition(" of ")[0]: c.candidate_ms / IMAGES for c in comparisons}
+    times = {c.name.partition(" of ")[0]: c.candidate / IMAGES for c in comparisons}
     return "\n".join(f"{part}: {time:.3f} ms an image" for part, time in times.items())
 
 

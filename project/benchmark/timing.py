@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import cast
 
 import torch
 
@@ -23,11 +24,19 @@ class Pair:
 
     Attributes:
         name: what is compared, one line.
-        build: makes (baseline, candidate), called once, right before they run.
+        build: makes (baseline, candidate), called once, right before they run. It compares their
+            results first, and raises where they differ by more than it says.
+        goal: least ratio that we want; None for one that only explains. Those with a goal make the
+            table of docs/performance.md.
+        against: whose way the baseline is.
+        unit: "ms" of a call; with any other, e.g. "MB", a call returns its own figure in it.
     """
 
     name: str
     build: Callable[[], tuple[Run, Run]]
+    goal: float | None = None
+    against: str = "stock Detectron2"
+    unit: str = "ms"
 
 
 @dataclass(frozen=True)
@@ -36,25 +45,32 @@ class Comparison:
 
     Attributes:
         name: the pair's.
-        baseline_ms: median milliseconds of a call.
-        candidate_ms: the same.
+        baseline: median of a call, in the unit.
+        candidate: the same.
         ratio: median over the rounds of baseline / candidate; above 1 the candidate is quicker.
         spread: lower and upper quartile of the rounds' ratios.
         rounds: how many.
+        goal: the pair's.
+        against: the pair's.
+        unit: the pair's.
     """
 
     name: str
-    baseline_ms: float
-    candidate_ms: float
+    baseline: float
+    candidate: float
     ratio: float
     spread: tuple[float, float]
     rounds: int
+    goal: float | None = None
+    against: str = "stock Detectron2"
+    unit: str = "ms"
 
     def __str__(self) -> str:
         low, high = self.spread
         return (
-            f"{self.name:<64} {self.baseline_ms:8.2f} ms {self.candidate_ms:8.2f} ms "
+            f"{self.name:<64} {self.baseline:8.2f} {self.unit} {self.candidate:8.2f} {self.unit} "
             f"{self.ratio:6.2f}x  ({low:.2f} to {high:.2f})"
+            f"{'' if self.goal is None else f', goal {self.goal:g}x'}"
         )
 
 
@@ -66,29 +82,45 @@ def compare(pair: Pair, rounds: int) -> Comparison:
         rounds: at least 1.
     """
     contestants = pair.build()
+    measure = _milliseconds if pair.unit == "ms" else _own_figure
     for run in contestants:
         run()
-    times = [_round(contestants, reverse=bool(number % 2)) for number in range(rounds)]
-    ratios = [baseline / candidate for baseline, candidate in times]
+    found = [_round(contestants, measure, reverse=bool(number % 2)) for number in range(rounds)]
+    ratios = [baseline / candidate for baseline, candidate in found]
     low, _, high = quantiles(ratios, n=4, method="inclusive") if rounds > 1 else ratios * 3
     return Comparison(
         name=pair.name,
-        baseline_ms=1e3 * median(baseline for baseline, _ in times),
-        candidate_ms=1e3 * median(candidate for _, candidate in times),
+        baseline=median(baseline for baseline, _ in found),
+        candidate=median(candidate for _, candidate in found),
         ratio=median(ratios),
         spread=(low, high),
         rounds=rounds,
+        goal=pair.goal,
+        against=pair.against,
+        unit=pair.unit,
     )
 
 
-def _round(contestants: tuple[Run, Run], reverse: bool) -> tuple[float, float]:
-    """Seconds of (baseline, candidate), the candidate first if `reverse`."""
-    seconds = [0.0, 0.0]
+def _round(
+    contestants: tuple[Run, Run], measure: Callable[[Run], float], reverse: bool
+) -> tuple[float, float]:
+    """Figures of (baseline, candidate), the candidate first if `reverse`."""
+    figures = [0.0, 0.0]
     for index in (1, 0) if reverse else (0, 1):
-        begin = time.perf_counter()
-        contestants[index]()
-        seconds[index] = time.perf_counter() - begin
-    return seconds[0], seconds[1]
+        figures[index] = measure(contestants[index])
+    return figures[0], figures[1]
+
+
+def _milliseconds(run: Run) -> float:
+    begin = time.perf_counter()
+    run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def _own_figure(run: Run) -> float:
+    return float(cast(float, run()))
 
 
 def machine() -> dict[str, str | int]:
