@@ -12,6 +12,7 @@ from detectron2.data import DatasetCatalog
 
 from project.data.register import dataset_info
 from project.errors import ConfigError, UserError, nearest
+from project.modeling.hugging_face.drawing import draw_as_published
 from project.modeling.hugging_face.pretrained import KEY, import_library, load_network
 
 logger = logging.getLogger(__name__)
@@ -134,22 +135,9 @@ def build_network(config: Any, weights: str, labels: Sequence[str], *, channels:
             f"{KEY}.CONFIG: transformers cannot build this {config.model_type}: {error}"
         ) from error
     if not weights:
-        _spread_queries(network)
+        draw_as_published(network)
     _take_out_unused(network)
     return network
-
-
-def _spread_queries(network: Any) -> None:
-    """Draws the queries of a new model with deviation 1, as published.
-
-    The library takes 0.02 for MaskFormer and OneFormer: queries that are nearly alike, and take
-    thousands of iterations to differ.
-    """
-    from torch import nn
-
-    for name, module in network.named_modules():
-        if name.endswith("queries_embedder"):
-            nn.init.normal_(module.weight)
 
 
 def _take_out_unused(network: Any) -> None:
