@@ -470,8 +470,41 @@ def test_what_cannot_be_built_is_told():
         build_model(tiny(*case))
 
 
-@pytest.mark.parametrize("name", ["joint_oneformer", "instances_maskformer", "joint_mask2former"])
+QUERY_CASES = ["joint_oneformer", "instances_maskformer", "joint_mask2former"]
+
+
+@pytest.mark.parametrize("name", QUERY_CASES)
 def test_queries_of_a_new_model_differ(name):
     """Drawn with the library's deviation of 0.02 they are alike, and OneFormer hardly learns."""
     module = build_model(tiny(*CASES[name])).network.model.model.transformer_module
     assert module.queries_embedder.weight.std().item() == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize("name", QUERY_CASES)
+def test_layers_of_a_new_model_are_drawn_by_their_width(name):
+    """Xavier's rule: bound sqrt(6 / (inputs + outputs)), where the library draws 0.02 for all."""
+    model = build_model(tiny(*CASES[name])).network.model
+    drawn = [
+        parameter
+        for layer, parameter in model.named_parameters()
+        if layer.endswith((".fc1.weight", ".fc2.weight"))
+        and not any(part in layer for part in ("pixel_level_module.encoder", "text_mapper"))
+    ]
+    assert len(drawn) > 2
+    for parameter in drawn:
+        bound = (6 / sum(parameter.shape)) ** 0.5
+        assert 0.9 * bound < parameter.abs().max().item() <= bound
+        assert parameter.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    offsets = [p for n, p in model.named_parameters() if n.endswith("sampling_offsets.weight")]
+    assert not any(p.any() for p in offsets) and (name == "instances_maskformer" or offsets)
+
+
+def test_convolutions_of_a_new_segformer_are_drawn_by_their_outputs():
+    """Deviation sqrt(2 / outputs): of a 3 x 3 convolution of single channels, sqrt(2 / 9)."""
+    model = build_model(tiny(*CASES["semantics_hf_segformer"])).network.model
+    found = [
+        m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.groups == m.in_channels
+    ]
+    assert found and all(m.kernel_size == (3, 3) for m in found)
+    for convolution in found:
+        assert convolution.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.2)
