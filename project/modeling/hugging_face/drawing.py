@@ -13,8 +13,12 @@ from typing import Any
 from torch import nn
 
 _QUERY_MODELS = ("mask2former", "maskformer", "oneformer")
-# Parts of those that have rules of their own: networks for features, words, and masks.
-_OWN_RULES = ("pixel_level_module.encoder.", "text_mapper.", ".mask_embedder.")
+# Parts of those that have rules of their own: networks for features, words and masks, and where the
+# attention of pixels looks, which is to start at fixed offsets.
+_OWN_RULES = (
+    *("pixel_level_module.encoder.", "text_mapper.", ".mask_embedder."),
+    *(".sampling_offsets", ".attention_weights"),
+)
 _CLASSIFIERS = ("class_predictor", "class_embed")
 
 
@@ -31,8 +35,7 @@ def draw_as_published(network: Any) -> None:
         for name, layer in _layers(network):
             if name.endswith(_CLASSIFIERS):
                 layer.reset_parameters()
-            # Offsets of sampling points, and their weights, are to start at zero.
-            elif layer.weight.any() and not any(part in name for part in _OWN_RULES):
+            elif not any(part in name for part in _OWN_RULES):
                 nn.init.xavier_uniform_(layer.weight)
         for name, module in network.named_modules():
             if name.endswith("queries_embedder"):
