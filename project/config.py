@@ -1,28 +1,17 @@
 """The safe way to read config files; project/keys has the keys."""
 
-import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import detectron2
 from detectron2.config import CfgNode, get_cfg
 
+from project.config_files import check_overrides, read_config_values
 from project.errors import ConfigError, nearest
 from project.keys import add_project_config
-from project.safe_yaml import parse_yaml, read_yaml
+from project.safe_yaml import parse_yaml
 
-BASE_KEY = "_BASE_"
-# Further folders that `_BASE_` may lead into, as in PATH: for a team's shared configs.
-ROOTS_VARIABLE = "MASKUNET_CONFIG_ROOTS"
-# This repository, and the configs that come with Detectron2.
-_SHIPPED = (
-    Path(__file__).resolve().parents[1],
-    Path(detectron2.__file__).resolve().parent / "model_zoo" / "configs",
-)
-_LONGEST_CHAIN, _MOST_FILES = 50, 500
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
@@ -68,8 +57,7 @@ def config_of(values: dict[str, Any], where: str) -> CfgNode:
 
 def merge_config_file(cfg: CfgNode, path: str | Path) -> None:
     """Merges a config file and its `_BASE_` files into `cfg`, in place; see `load_config`."""
-    values = _BaseReader(config_roots(Path(path))).read(Path(path))
-    _merge_values(cfg, values, str(path))
+    _merge_values(cfg, read_config_values(path), str(path))
 
 
 def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
@@ -78,78 +66,6 @@ def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
         cfg.merge_from_other_cfg(CfgNode(values))
     except (ValueError, KeyError, AssertionError) as error:
         raise ConfigError(f"{where}: {_text(error)}") from error
-
-
-def config_roots(path: Path) -> list[Path]:
-    """The folders, with all that is below them, that the bases of a config may lie in.
-
-    They are the config's own folder, the working folder if the config lies below it, this
-    repository, Detectron2's own configs, and those of the environment variable
-    `MASKUNET_CONFIG_ROOTS`.
-    """
-    own = {path.absolute().parent.resolve(), path.resolve().parent}
-    here = Path.cwd().resolve()
-    if any(folder.is_relative_to(here) for folder in own):
-        own.add(here)
-    named = os.environ.get(ROOTS_VARIABLE, "").split(os.pathsep)
-    return [*_SHIPPED, *sorted(own), *(Path(folder).resolve() for folder in named if folder)]
-
-
-@dataclass
-class _BaseReader:
-    """Reads a config file and, before it, what it is based on.
-
-    Attributes:
-        roots: see `config_roots`.
-        left: files that may still be read; bases of bases could be without number.
-    """
-
-    roots: list[Path]
-    left: int = _MOST_FILES
-
-    def read(self, path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-        resolved = path.resolve()
-        if resolved in seen:
-            circle = " -> ".join(str(p) for p in (*seen, resolved))
-            raise ConfigError(f"{path}: {BASE_KEY} goes in a circle: {circle}")
-        self.left -= 1
-        if self.left < 0 or len(seen) > _LONGEST_CHAIN:
-            raise ConfigError(
-                f"{path}: it is based on more than {_MOST_FILES} files, or on a chain of more than"
-                f" {_LONGEST_CHAIN}; copy what is needed into fewer"
-            )
-        values = read_yaml(path)
-        bases = values.pop(BASE_KEY, [])
-        merged: dict[str, Any] = {}
-        for base in bases if isinstance(bases, list) else [bases]:
-            _merge_dicts(self.read(self.base_path(path, base), (*seen, resolved)), merged)
-        _merge_dicts(values, merged)
-        return merged
-
-    def base_path(self, path: Path, base: Any) -> Path:
-        """The file that `_BASE_` of `path` names."""
-        if not isinstance(base, str) or not base.isprintable() or "://" in base:
-            raise ConfigError(f"{path}: {BASE_KEY} must name a local file, found {base!r}")
-        found = path.parent / os.path.expanduser(base)
-        try:
-            resolved = found.resolve()
-        except (OSError, RuntimeError) as error:  # a link that leads to itself
-            raise ConfigError(f"{path}: {BASE_KEY} {base!r} leads nowhere ({error})") from error
-        if not any(resolved.is_relative_to(root) for root in self.roots):
-            raise ConfigError(
-                f"{path}: {BASE_KEY} {base!r} is {resolved}, outside of the folders that a base may"
-                f" lie in: {', '.join(map(str, self.roots))}; copy it there, or name its folder in"
-                f" the environment variable {ROOTS_VARIABLE}"
-            )
-        return found
-
-
-def _merge_dicts(source: dict[str, Any], target: dict[str, Any]) -> None:
-    for key, value in source.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge_dicts(value, target[key])
-        else:
-            target[key] = value
 
 
 def _check_keys(values: dict[str, Any], cfg: CfgNode, where: str, prefix: str = "") -> None:
@@ -207,13 +123,7 @@ def _key_paths(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
 
 def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
     """Applies `KEY VALUE KEY VALUE ...` from a command line, in place; see `load_config`."""
-    for word in overrides[0::2]:
-        if word.startswith("-"):
-            raise ConfigError(f"command line: {word} is no config key; flags stand before all keys")
-        if "=" in word:
-            raise ConfigError(f"command line: {word}: write KEY VALUE, with a space between them")
-    if len(overrides) % 2:
-        raise ConfigError(f"command line: the key {overrides[-1]} has no value")
+    check_overrides(overrides)
     for full, value in zip(overrides[0::2], overrides[1::2]):
         node: Any = cfg
         *groups, name = full.split(".")

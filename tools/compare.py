@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.usage import check_usage
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Compares, prints a table and writes the file."""
     args = parse_args(argv)
+    check_usage(paths={"RUN_A": args.run_a, "RUN_B": args.run_b})
 
     from project.evaluation.comparison import compare_runs
     from project.report.comparison_page import comparison_text, write_comparison

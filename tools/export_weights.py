@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.usage import check_usage
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +36,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Builds the model, which proves that the weights are whole, and writes what it holds."""
     args = parse_args(argv)
+    check_usage(config_file=args.config_file, dataset=args.dataset, weights=args.weights)
 
     from detectron2.modeling import build_model
 

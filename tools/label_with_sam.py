@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
 from project.network import set_downloads
+from project.usage import check_usage
 
 if TYPE_CHECKING:
     from project.data.dataset import DatasetInfo
@@ -64,6 +65,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks what can be checked, asks the model, writes and prints what became of the prompts."""
     args = parse_args(argv)
+    check_usage(
+        config_file=args.config_file, dataset=args.dataset, weights=args.weights, opts=args.opts
+    )
     set_downloads(args.allow_download)
 
     from project.data.register import dataset_info, dataset_records, register_dataset

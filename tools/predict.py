@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
 from project.network import set_downloads
+from project.usage import check_usage
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -59,6 +60,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Finds the images, builds the model, predicts and writes."""
     args = parse_args(argv)
+    check_usage(
+        config_file=args.config_file,
+        dataset=args.dataset,
+        weights=args.weights,
+        opts=args.opts,
+        paths={"--input": args.input},
+    )
     set_downloads(args.allow_download)
 
     from tqdm import tqdm

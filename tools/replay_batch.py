@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.usage import check_usage
 
 if TYPE_CHECKING:
     from project.engine.replay import Replay
@@ -37,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Runs the step and prints what it gave; 1 where it is not finite again."""
     args = parse_args(argv)
+    check_usage(paths={"FILE": args.file})
 
     from project.engine.replay import replay
     from project.engine.setup import resolve_device

@@ -36,10 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     set_downloads(args.allow_download)
 
     from project.evaluation.results import read_results
+
+    results = read_results(args.run_dir / "results.json")  # the rest takes seconds to import
+
     from project.inference.examples import examples_of_run
     from project.report.page import read_metrics, write_report
 
-    results = read_results(args.run_dir / "results.json")
     metrics = read_metrics(args.run_dir / "metrics.json")
     examples = examples_of_run(args.run_dir, results, args.images) if args.images != 0 else []
     print(write_report(args.run_dir, results, metrics, examples))

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
+from project.usage import check_usage
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -74,6 +75,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Registers the data set, scores, prints a table and writes the results."""
     args = parse_args(argv)
+    check_usage(dataset=args.dataset, paths={"--predictions": args.predictions})
 
     from project.data.register import dataset_records, register_dataset
     from project.data.spec import read_spec

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
 from project.network import set_downloads
+from project.usage import check_usage
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -54,6 +55,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks everything that can be checked, then starts the ranks."""
     args = parse_args(argv)
+    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
     set_downloads(args.allow_download)
 
     from project.config import load_config

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from project.cli import new_parser, run_tool
 from project.network import set_downloads
+from project.usage import check_usage
 
 if TYPE_CHECKING:
     from project.engine.choices import Purpose
@@ -42,6 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Maps, draws and writes one picture an image, and all of them on one sheet."""
     args = parse_args(argv)
+    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
     set_downloads(args.allow_download)
 
     from detectron2.utils.env import seed_all_rng

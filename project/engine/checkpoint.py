@@ -10,7 +10,6 @@ A checkpoint is a dict of tensors and plain values:
 """
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -34,17 +33,15 @@ from project.engine.checkpoint_files import (
     write_checkpoint,
 )
 from project.engine.description import KEY, Description
-from project.engine.exported import ENDING
 from project.engine.nonfinite import check_finite, learnt
 from project.engine.weights_files import read_weights_file
-from project.errors import WeightsError, nearest
+from project.errors import WeightsError
 from project.evaluation.results import Weights
+from project.usage import check_weights_file
 
 logger = logging.getLogger(__name__)
 
 Classes = dict[str, list[str]]  # "things" and "stuff" -> names
-_ENDINGS = (".pth", ".pkl", ".pt", ".pyth", ENDING)  # of weights files
-_TRAINED = ("model_best.pth", "model_final.pth")  # those of a run that are predicted with
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -231,10 +228,7 @@ def check_weights_exist(path: str) -> None:
         WeightsError: a local file that is not there, or another kind of address.
     """
     check_kind(path)
-    if path and "://" not in path and not os.path.isfile(path):
-        beside = [p.name for p in Path(path).parent.glob("*") if p.suffix in _ENDINGS]
-        known = beside or [str(p) for p in Path("output").glob("*/*") if p.name in _TRAINED]
-        raise WeightsError(f"{path}: no such weights file.{nearest(Path(path).name, known)}")
+    check_weights_file(path)
 
 
 def load_weights(model: nn.Module, path: str, classes: Classes | None = None) -> int | None:

@@ -40,6 +40,7 @@ from project.evaluation.semantic import check_foreground
 from project.modeling.hugging_face.completion import complete_hugging_face
 from project.modeling.roi_heads import needs_bitmasks as mask_head_needs_bitmasks
 from project.modeling.sem_seg_loss import inverse_frequency_weights
+from project.usage import find_spec
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def prepare_config(
     fill_channels(cfg)
     complete_hugging_face(cfg, training=purpose == "train")
     check_weights_exist(cfg.MODEL.WEIGHTS)
-    cfg.DATASETS.SPECS = [_find_spec(path) for path in cfg.DATASETS.SPECS]
+    cfg.DATASETS.SPECS = [find_spec(path) for path in cfg.DATASETS.SPECS]
     _choose_datasets(cfg)
     register_datasets(cfg)
     needed = _needed_datasets(cfg, purpose)
@@ -250,12 +251,6 @@ def _log_class_weights(cfg: CfgNode) -> None:
         names = dataset_info(cfg.DATASETS.TRAIN[0]).categories.semantic
         table = weights_table(names, head[_PIXEL_COUNTS], head.CLASS_WEIGHTS)
         logger.info("weights of the classes in the cross entropy:\n%s", table)
-
-
-def _find_spec(path: str) -> str:
-    """A path from the working folder or, as the configs that we ship have it, from our own."""
-    ours = Path(__file__).resolve().parents[2] / path
-    return str(ours) if not Path(path).is_file() and ours.is_file() else path
 
 
 def _choose_datasets(cfg: CfgNode) -> None:

@@ -9,7 +9,8 @@ import yaml
 import factories
 from conversions import convert, read
 from corpus.case import edit_spec
-from project.config import ROOTS_VARIABLE, load_config
+from project.config import load_config
+from project.config_files import ROOTS_VARIABLE
 from project.data.roots import declared_roots
 from project.data.spec import read_spec
 from project.data.validate import check_dataset
