@@ -87,10 +87,10 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
     from detectron2.utils import comm
 
     from project.engine.run_folder import locked
-    from project.engine.setup import register_datasets, start_run
+    from project.engine.setup import register_missing, start_run
 
     set_downloads(args.allow_download)  # a rank is a process of its own
-    register_datasets(cfg)
+    register_missing(cfg)
     with locked(cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
         changed = enter_folder(cfg, args) if comm.is_main_process() else []
         comm.synchronize()  # nobody writes before the folder is ours

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from project.data.dataset import DatasetInfo
@@ -44,12 +43,18 @@ def _add(digest: Any, values: list[Any]) -> None:
 
 
 def _from_root(info: DatasetInfo, path: str) -> str:
-    return Path(os.path.relpath(path, info.spec.root)).as_posix()
+    rest = path.removeprefix(f"{info.spec.root}{os.sep}")
+    # Nearly all paths begin with the root, and there may be a million of them.
+    relative = os.path.relpath(path, info.spec.root) if rest == path else os.path.normpath(rest)
+    return relative.replace(os.sep, "/")
 
 
 def _size(path: str) -> int | None:
     """In bytes; None of an image that is not there, which its reader tells of."""
-    return os.stat(path).st_size if os.path.exists(path) else None
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def _content(path: str) -> str:

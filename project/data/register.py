@@ -72,6 +72,11 @@ def register_dataset(source: DatasetSpec | str | Path | None = None, **fields: A
     return list(names)
 
 
+def is_registered(spec: DatasetSpec) -> bool:
+    """Whether every split of just this specification is registered."""
+    return all(_registered.get(f"{spec.name}_{x}") == (spec, x) for x in spec.splits)
+
+
 def unregister_dataset(*names: str) -> None:
     """Forgets registered data sets and what was read of them; unknown names are passed over."""
     for name in names:

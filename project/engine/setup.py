@@ -22,6 +22,7 @@ from project.data.register import (
     choose_mask_format,
     dataset_info,
     dataset_records,
+    is_registered,
     register_dataset,
 )
 from project.data.sampling import weights_table
@@ -100,9 +101,19 @@ def prepare_config(
 
 
 def register_datasets(cfg: CfgNode) -> None:
-    """Registers `DATASETS.SPECS`; every process of a run calls this."""
+    """Registers `DATASETS.SPECS` anew, for files may have changed."""
     for path in cfg.DATASETS.SPECS:
         register_dataset(path)
+
+
+def register_missing(cfg: CfgNode) -> None:
+    """Registers `DATASETS.SPECS` in a process that `prepare_config` was not called in.
+
+    Where it was, what it has read is kept: large data sets take a while.
+    """
+    for path in cfg.DATASETS.SPECS:
+        if not is_registered(spec := read_spec(path)):
+            register_dataset(spec)
 
 
 def resolve_device(device: str) -> str:
