@@ -37,10 +37,7 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
     The network is shut until `main` opens it. A `UserError` is printed as one paragraph, without a
     traceback, and ends with status 1.
     """
-    # What torch says of Detectron2's own calls is not for our users.
-    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=r".*torch\.meshgrid.*", category=UserWarning)
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    quiet_libraries()
     _print_any_name()
     set_downloads(False)
     try:
@@ -58,6 +55,14 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
         )
         status = 1
     sys.exit(status)
+
+
+def quiet_libraries() -> None:
+    """Keeps what torch says of Detectron2's own calls from our users; for each process of a run."""
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r".*torch\.meshgrid.*", category=UserWarning)
+    warnings.filterwarnings("ignore", message=r".*broadcast_buffers.*", category=FutureWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 def _print_any_name() -> None:

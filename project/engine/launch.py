@@ -19,6 +19,7 @@ import torch.distributed as dist
 import torch.distributed.nn
 from detectron2.utils import comm
 
+from project.cli import quiet_libraries
 from project.engine.ranks import Ranks, Report, end_children_with_this_process
 from project.engine.watch import PATIENCE, RankWatch
 from project.errors import ConfigError, RankError
@@ -114,6 +115,7 @@ def _run_rank(
     function: Callable[..., None],
     function_args: tuple[Any, ...],
 ) -> None:
+    quiet_libraries()
     _join(
         group.device,
         local_rank,
