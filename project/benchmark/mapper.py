@@ -38,9 +38,10 @@ GOALS = {"polygon": 4.5, "bitmask": 8.0}
 GOAL_OF_ALL = 8.0
 ANGLE, FACTOR, LIGHTING = 10.0, 0.2, 0.1
 
-# How far the two may be apart. Objects are the same to the last bit; of boxes ours are about the
-# pixels, theirs about the corners of the annotated ones.
+# How far the two may be apart. Masks of pixels are the same to the last bit; of boxes ours are
+# about the pixels, theirs about the corners of the annotated ones.
 BOX_PIXELS = 2.0
+MASK_IOU = 0.99
 LEVEL = 1  # of 255, of a resized pixel
 # Of a rotated image the middle, which no rotation by 10 degrees turns out, is compared by its mean:
 # theirs is interpolated twice, loses fractions and what is out of range at each of four steps, and
@@ -100,7 +101,7 @@ def _map_all(mapper: Mapper, records: Sequence[Record]) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As it is in each of a loader's worker processes."""
+    """What counts in a loader's worker processes, which share the cores, is the work an image."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -183,7 +184,11 @@ def _check(theirs: dict[str, Any], ours: dict[str, Any], changes: bool) -> None:
     assert len(first) == OBJECTS and first.gt_classes.tolist() == second.gt_classes.tolist()
     _check_boxes(first.gt_boxes.tensor.numpy(), second.gt_boxes.tensor.numpy(), changes)
     masks = [_masks(instances, shape) for instances in (first, second)]
-    assert masks[0].any(axis=(1, 2)).all() and np.array_equal(*masks), "masks differ"
+    assert masks[0].any(axis=(1, 2)).all()
+    overlap = (masks[0] & masks[1]).sum((1, 2)) / (masks[0] | masks[1]).sum((1, 2))
+    # Of polygons ours are cut off at the image's border, where they round to other pixels.
+    least = 1.0 if isinstance(first.gt_masks, BitMasks) else MASK_IOU
+    assert overlap.min() >= least, f"the IoU of two masks is {overlap.min()}"
 
 
 def _check_boxes(theirs: np.ndarray, ours: np.ndarray, rotated: bool) -> None:

@@ -3,7 +3,7 @@
 N objects, H x W pixels of the image as it is fed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMa
 from project.data.mask_layers import change_masks
 from project.data.masks import check_polygons, visible_part
 from project.data.pixels import errors_of_annotation
-from project.data.raster import raster_polygons
+from project.data.raster import joined_boxes, raster_polygons
 from project.data.records import Annotation
 from project.errors import DatasetError
 
@@ -81,19 +81,41 @@ def polygon_instances(
 
     Detectron2's crop needs the package shapely for this, and keeps what is outside of others.
     """
-    height, width = shape
-    outlines = []
+    outlines = _changed_outlines(annotations, transforms)
+    kept_parts: list[list[np.ndarray]] = [[] for _ in annotations]
     seen = np.zeros((len(annotations), 4))
-    for index, polygons in enumerate(_changed_outlines(annotations, transforms)):
-        found = (visible_part(points, width, height) for points in polygons)
-        parts = [part for part in found if part is not None]
-        outlines.append([points.ravel() for points, _ in parts])
-        if parts:
-            corners = np.stack([box for _, box in parts])
-            seen[index] = *corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)
+    for index, points, box in _visible_parts(outlines, shape):
+        seen[index] = joined_boxes(seen[index], box) if kept_parts[index] else box
+        kept_parts[index].append(points.ravel())
     instances, kept = _instances(annotations, shape, seen, boxes)
-    instances.gt_masks = PolygonMasks([outlines[i] for i in kept])
+    instances.gt_masks = PolygonMasks([kept_parts[i] for i in kept])
     return instances
+
+
+def _visible_parts(
+    outlines: Outlines, shape: tuple[int, int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The object's number, the points in the image and the XYXY box of each polygon that is seen.
+
+    All are compared with the image's borders at once: few polygons need to be cut.
+    """
+    parts = [(index, points) for index, polygons in enumerate(outlines) for points in polygons]
+    counts = np.array([len(points) for _, points in parts])
+    if not len(parts) or not counts.all():
+        corners = np.full((len(parts), 4), np.nan)  # left to `visible_part`
+    else:
+        points = np.concatenate([points for _, points in parts])
+        starts = counts.cumsum() - counts
+        ends = [ufunc.reduceat(points, starts) for ufunc in (np.minimum, np.maximum)]
+        corners = np.concatenate(ends, axis=1)
+    height, width = shape
+    inside = (corners[:, :2] >= 0).all(1) & (corners[:, 2:] <= (width, height)).all(1)
+    whole = (inside & (counts > 2)).tolist()
+    for (index, points), is_whole, box in zip(parts, whole, corners):
+        if is_whole:
+            yield index, points, box
+        elif (part := visible_part(points, width, height)) is not None:
+            yield index, *part
 
 
 def box_instances(

@@ -49,7 +49,7 @@ def raster_polygons(
     for owner, runs, box, place in zip(owners, lengths, found, boxes_of_all):
         if box[2] > box[0]:
             _paste(masks[owner], runs, turns, *place)
-            boxes[owner] = _joined(boxes[owner], box)
+            boxes[owner] = joined_boxes(boxes[owner], box) if boxes[owner].any() else box
     return masks, boxes
 
 
@@ -92,8 +92,6 @@ def _paste(
     np.logical_or(window, pixels, out=window)
 
 
-def _joined(box: np.ndarray, added: np.ndarray) -> np.ndarray:
-    """The XYXY box about one, if it has a size, and another."""
-    if not box.any():
-        return added
-    return np.concatenate([np.minimum(box[:2], added[:2]), np.maximum(box[2:], added[2:])])
+def joined_boxes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The XYXY box about two."""
+    return np.concatenate([np.minimum(first[:2], second[:2]), np.maximum(first[2:], second[2:])])

@@ -22,8 +22,11 @@ def by_groups(image: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> 
 
 def planar(image: np.ndarray) -> np.ndarray:
     """(C, H, W) of an (H, W, C) image, in memory too."""
-    if image.dtype == np.uint8 and image.shape[2] == 3 and image.size:
+    view = image.transpose(2, 0, 1)
+    if view.flags.c_contiguous:
+        return view
+    if image.dtype == np.uint8 and image.shape[2] == 3 and image.flags.c_contiguous:
         planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
         cv2.split(image, list(planes))  # seven times as quick as numpy
         return planes
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
+    return np.ascontiguousarray(view)

@@ -28,6 +28,6 @@ def resize(image: np.ndarray, new_size: tuple[int, int]) -> np.ndarray:
     """(h, w, 3) of an (H, W, 3) uint8 image."""
     if grows(image.shape[:2], new_size):
         return cv2.resize(image, new_size[::-1], interpolation=cv2.INTER_LINEAR)
-    planes = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    resized = functional.interpolate(planes, new_size, mode="bilinear", antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    resized = functional.interpolate(tensor, new_size, mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
