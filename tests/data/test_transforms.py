@@ -28,7 +28,6 @@ MOVING = {
 }
 STILL = {
     "colour": {"name": "colour_jitter"},
-    "lighting": {"name": "lighting", "std": 0.3},
     "blur": {"name": "blur", "sigma": [0.5, 1.0], "prob": 1},
     "noise": {"name": "noise", "std": [5, 10], "prob": 1},
 }
