@@ -79,9 +79,14 @@ def polygon_instances(
 ) -> Instances:
     """Objects of polygons, of which only what is in the image is kept.
 
-    Detectron2's crop needs the package shapely for this, and keeps what is outside of others.
+    Detectron2's crop needs the package shapely for this, and keeps what is outside of others; so
+    is it here where it has `boxes` of its own.
     """
     outlines = _changed_outlines(annotations, transforms)
+    if boxes is not None:
+        instances, kept = _instances(annotations, shape, boxes)
+        instances.gt_masks = PolygonMasks([[p.ravel() for p in outlines[i]] for i in kept])
+        return instances
     kept_parts: list[list[np.ndarray]] = [[] for _ in annotations]
     seen = np.zeros((len(annotations), 4))
     for index, points, box in _visible_parts(outlines, shape):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from detectron2.data import transforms as T
 from detectron2.utils.env import seed_all_rng
-from PIL import Image
 
+from photographs import photograph
 from project.data.transforms import shapes
 from project.data.transforms.fused import Augmenter
 from project.data.transforms.listed import read_steps
@@ -31,13 +31,6 @@ OTHERS = {
     "blur": {"name": "blur"},
     "noise": {"name": "noise"},
 }
-
-
-def photograph(rng, size: tuple[int, int], low: int = 0, high: int = 256) -> np.ndarray:
-    """(H, W, 3) uint8: blotches of colour under fine noise."""
-    small = Image.fromarray(rng.integers(low, high, (5, 6, 3), dtype=np.uint8))
-    smooth = np.asarray(small.resize(size[::-1], Image.Resampling.BILINEAR)).astype(int)
-    return (smooth + rng.integers(-6, 7, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
 def both(entries: list[dict], image: np.ndarray, labels: np.ndarray, seed: int, order="BGR"):

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photographs import photograph
 from project.data import images, jpeg
 from project.data.images import read_image
 from project.errors import DatasetError
-
-
-def photograph(rng, height: int, width: int) -> np.ndarray:
-    """(H, W, 3) uint8: blotches of colour under fine noise."""
-    small = Image.fromarray(rng.integers(0, 256, (7, 9, 3), dtype=np.uint8))
-    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    return (smooth + rng.integers(-6, 7, smooth.shape)).clip(0, 255).astype(np.uint8)
 
 
 def read_both(path, monkeypatch, format="RGB"):
@@ -42,9 +36,9 @@ def test_pixels_are_those_of_pillow(tmp_path, monkeypatch, format, subsampling, 
     path = tmp_path / "a.jpg"
     for size, quality in (((48, 65), 90), ((1, 1), 75), ((17, 3), 30), ((240, 320), 98)):
         options = {"subsampling": subsampling, "progressive": progressive}
-        Image.fromarray(photograph(rng, *size)).save(path, quality=quality, **options)
+        Image.fromarray(photograph(rng, size)).save(path, quality=quality, **options)
         (ours, theirs), quick = read_both(path, monkeypatch, format)
-        assert quick and ours.shape == (*size, 3)
+        assert quick is not progressive and ours.shape == (*size, 3)
         assert ours.flags.c_contiguous and ours.flags.writeable
         np.testing.assert_array_equal(ours, theirs)
 
@@ -54,7 +48,7 @@ def test_orientation_is_applied_once(tmp_path, monkeypatch, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "a.jpg"
-    Image.fromarray(photograph(np.random.default_rng(0), 20, 30)).save(path, exif=exif)
+    Image.fromarray(photograph(np.random.default_rng(0), (20, 30))).save(path, exif=exif)
     (ours, theirs), quick = read_both(path, monkeypatch, "BGR")
     assert quick and ours.shape == ((20, 30, 3) if orientation < 5 else (30, 20, 3))
     np.testing.assert_array_equal(ours, theirs)
@@ -63,7 +57,7 @@ def test_orientation_is_applied_once(tmp_path, monkeypatch, orientation):
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colours_are_left_to_pillow(tmp_path, monkeypatch, mode):
     path = tmp_path / "a.jpg"
-    Image.fromarray(photograph(np.random.default_rng(0), 20, 30)).convert(mode).save(path)
+    Image.fromarray(photograph(np.random.default_rng(0), (20, 30))).convert(mode).save(path)
     (ours, theirs), quick = read_both(path, monkeypatch)
     assert not quick
     np.testing.assert_array_equal(ours, theirs)
@@ -73,10 +67,11 @@ def test_damaged_files_are_read_or_refused_alike(tmp_path, monkeypatch):
     """Cut off, with bytes changed, and with bytes taken out before the end's marker."""
     rng = np.random.default_rng(0)
     whole, path = tmp_path / "whole.jpg", tmp_path / "a.jpg"
-    Image.fromarray(photograph(rng, 40, 60)).save(whole, quality=90)
+    Image.fromarray(photograph(rng, (40, 60))).save(whole, quality=90)
     content = whole.read_bytes()
     refused = quick_ones = 0
-    for number in range(300):
+    # Before the check of markers, OpenCV's picture of one in 700 was grey where Pillow refused.
+    for number in range(1500):
         begin, count = rng.integers(2, len(content) - 2), rng.integers(1, 40)
         broken = bytearray(content)
         if number % 3 == 0:
@@ -91,12 +86,12 @@ def test_damaged_files_are_read_or_refused_alike(tmp_path, monkeypatch):
         refused += isinstance(theirs, str)
         assert type(ours) is type(theirs), (number, ours, theirs)
         assert np.array_equal(ours, theirs) if not isinstance(ours, str) else ours == theirs
-    assert refused > 80 and quick_ones > 80
+    assert refused > 400 and quick_ones > 300
 
 
 def test_builds_that_decode_otherwise_are_not_used(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
-    Image.fromarray(photograph(np.random.default_rng(0), 20, 30)).save(path)
+    Image.fromarray(photograph(np.random.default_rng(0), (20, 30))).save(path)
     monkeypatch.setattr(jpeg, "_decodes_alike", lambda: False)
     _, quick = read_both(path, monkeypatch)
     assert not quick
