@@ -55,7 +55,8 @@ def _start_of_scan(content: bytes) -> int | None:
         return None
     position = 2
     while position + 4 <= len(content) and content[position] == _MARKER:
-        kind, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
+        kind = content[position + 1]
+        length = int.from_bytes(content[position + 2 : position + 4], "big")
         if length < 2:
             return None
         position += 2 + length

@@ -133,18 +133,15 @@ class _Run:
 
     def _change_colours(self, step: T.Augmentation) -> None:
         """Notes a step; what it is blended with says how the colours depend on themselves."""
-        if self._colours is None:
-            self._colours = np.eye(_CHANNELS, _CHANNELS + 1)
-        mean = self._mean() if type(step) in _CONTRASTS else np.zeros((1, 1, _CHANNELS))
+        colours = self._colours
+        if colours is None:
+            colours = np.eye(_CHANNELS, _CHANNELS + 1)
+        mean = np.zeros((1, 1, _CHANNELS))
+        if type(step) in _CONTRASTS:
+            self._colours = None  # the shapes must be there, the colours need not
+            mean[0, 0] = colours @ [*cv2.mean(self.pixels())[:_CHANNELS], 1]
         matrix = photometric.colour_matrix(step, step.get_transform(mean))
-        self._colours = matrix @ np.vstack([self._colours, [0, 0, 0, 1]])
-
-    def _mean(self) -> np.ndarray:
-        """(1, 1, 3) mean colour, for which the shapes must be there."""
-        colours, self._colours = self._colours, None
-        image = self.pixels()
-        self._colours = colours
-        return (colours @ [*cv2.mean(image)[:_CHANNELS], 1])[None, None]
+        self._colours = matrix @ np.vstack([colours, [0, 0, 0, 1]])
 
 
 def _parts(transform: T.Transform) -> list[T.Transform]:
