@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetMapper
@@ -94,22 +93,20 @@ def _build(mask_format: str, changes: bool) -> tuple[Run, Run]:
 
 
 def _map_all(mapper: Mapper, records: Sequence[Record]) -> None:
-    with _one_thread():
+    with _as_in_a_worker():
         for seed, record in enumerate(records):
             _seeded(mapper, record, seed)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """What counts in a loader's worker processes, which share the cores, is the work an image."""
-    threads = torch.get_num_threads(), cv2.getNumThreads()
+def _as_in_a_worker() -> Iterator[None]:
+    """One thread for torch, as a loader's workers have it; OpenCV keeps its own, all cores."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(threads)
 
 
 def _seeded(mapper: Mapper, record: Record, seed: int) -> dict[str, Any]:
