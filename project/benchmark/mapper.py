@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from detectron2.data import DatasetMapper
@@ -100,13 +101,15 @@ def _map_all(mapper: Mapper, records: Sequence[Record]) -> None:
 
 @contextmanager
 def _as_in_a_worker() -> Iterator[None]:
-    """One thread for torch, as a loader's workers have it; OpenCV keeps its own, all cores."""
-    threads = torch.get_num_threads()
+    """One thread, as the workers of a loader have, which share the cores with the training."""
+    threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
 
 
 def _seeded(mapper: Mapper, record: Record, seed: int) -> dict[str, Any]:
