@@ -1,6 +1,7 @@
 """tools/train_net.py end to end on a tiny data set."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_run_leaves_what_the_readme_promises(coco_spec, tmp_path):
     assert {"bbox", "segm", "sem_seg", "panoptic_seg", "notes"} <= found.keys()
     assert 0 < found["sem_seg"]["mIoU"] < 100, "an all-right or all-wrong case proves nothing"
     assert iterations(tmp_path / "run") == [0, 1, 2, 3]
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert re.search(r"waited for data for \d+\.\d s, \d+\.\d % of the training", log)
 
 
 def test_eval_only_gives_the_scores_of_the_training(coco_spec, tmp_path):

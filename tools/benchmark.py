@@ -26,6 +26,10 @@ COMPARISONS = {
         "the check of a data set against reading its files with Pillow and Detectron2",
         "project.benchmark.check",
     ),
+    "mapper": (
+        "reading and augmenting of training images against Detectron2's mapper",
+        "project.benchmark.mapper",
+    ),
     "roi-align": (
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",

@@ -1,6 +1,7 @@
 """The one reader of image files.
 
-Pillow decodes them, but for what only `arrays` can: many channels, or colours of 16 bits.
+Pillow decodes them, but for what only `arrays` can, many channels or colours of 16 bits, and for
+what `jpeg` does quicker.
 """
 
 import logging
@@ -25,6 +26,7 @@ from project.data.image_errors import (
     unreadable,
     wrong_depth,
 )
+from project.data.jpeg import decode_jpeg
 from project.data.orientation import (
     UPRIGHT,
     Size,
@@ -141,22 +143,28 @@ def read_image(
     """
     if format not in ("BGR", "RGB"):
         raise ConfigError(f"INPUT.FORMAT: expected 'BGR' or 'RGB', found {format!r}")
-    values, turned = _read_stored(path, max_pixels, channels, bits)
+    values, turned = _read_stored(path, format, max_pixels, channels, bits)
     pixels = fit_channels(to_bits(values, path, bits), path, channels)
     if channels not in (1, 3):
         pixels = pixels.astype(np.float32, copy=False)
     if resolve_exif(exif, turned, pixels.shape[:2], stated):
         pixels = turn(pixels, turned)
     if (channels, format) == (3, "BGR"):
+        bgr = pixels[:, :, ::-1]
+        if bgr.flags.c_contiguous:
+            return bgr
         return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR)  # a quick copy
     # What Pillow lends cannot be written to, which torch warns of.
     return np.require(pixels, requirements=["C", "W", "E"])
 
 
 def _read_stored(
-    path: str | Path, max_pixels: int, channels: int, bits: int
+    path: str | Path, format: str, max_pixels: int, channels: int, bits: int
 ) -> tuple[np.ndarray, int]:
-    """(H, W, C) uint8 or uint16 as stored, see `_decode` for C; and the orientation, 1 to 8."""
+    """(H, W, C) uint8 or uint16 as stored, see `_decode` for C; and the orientation, 1 to 8.
+
+    Colours are RGB, in the memory order that is quick to bring into `format`.
+    """
     if is_array(path, wide=bits == 16 or channels not in (1, 3)):
         _, turned = array_header(path, max_pixels)
         return read_array(path, channels), turned
@@ -166,6 +174,9 @@ def _read_stored(
         if bits == 16 and raw_mode in _WIDE_COLOURS:
             image.load()
             return read_wide_png(path), turned
+        quick = decode_jpeg(image, path, format) if channels == 3 else None
+        if quick is not None:
+            return (quick[:, :, ::-1] if format == "BGR" else quick), turned
         values = _decode(image, path, channels)
         # Pillow has turned the pixels of TIFF already.
         return (turn_back(values, turned) if image.format == "TIFF" else values), turned

@@ -6,12 +6,11 @@ N objects, H x W pixels of the image as it is fed.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
+from detectron2.structures import Instances
 
 from project.data.architectures import model_parts
 from project.data.augment import build_augmentations
@@ -21,12 +20,20 @@ from project.data.labels import (
     read_semantic,
     semantic_from_masks,
 )
-from project.data.mask_layers import change_masks
-from project.data.masks import visible_part
+from project.data.objects import (
+    annotated_boxes,
+    box_instances,
+    filled_instances,
+    mask_instances,
+    polygon_instances,
+)
 from project.data.pixels import errors_of_annotation, errors_of_sample, read_pixels
 from project.data.records import Annotation, Record
 from project.data.register import DatasetInfo, dataset_info
-from project.errors import ConfigError, DatasetError
+from project.data.transforms.channels import planar
+from project.data.transforms.fused import Augmenter
+from project.data.transforms.shapes import keep_lines
+from project.errors import ConfigError
 
 _KEPT = ("dataset", "file_name", "image_id", "height", "width")
 
@@ -47,6 +54,7 @@ class SegmentationMapper:
         infos: Mapping[str, DatasetInfo],
         channels: int = 3,
         bits: int = 8,
+        exact: bool = False,
     ) -> None:
         """Keeps what it is given.
 
@@ -60,6 +68,7 @@ class SegmentationMapper:
             infos: of every data set whose records come.
             channels: of the images, C; see `project.data.images.read_image`.
             bits: of the images, 8 or 16; see there.
+            exact: pixels, boxes and masks are to the last digit those of Detectron2's mapper.
 
         Raises:
             ConfigError: another mask format.
@@ -69,7 +78,7 @@ class SegmentationMapper:
                 f"INPUT.MASK_FORMAT: expected auto, bitmask or polygon, found {mask_format!r}"
             )
         self.is_train = is_train
-        self.augmentations = T.AugmentationList(augmentations)
+        self.augmentations = Augmenter(augmentations, exact=exact)
         self.image_format = image_format
         self.mask_format = mask_format
         self.instances = instances
@@ -77,6 +86,7 @@ class SegmentationMapper:
         self.infos = infos
         self.channels = channels
         self.bits = bits
+        self.exact = exact
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -93,6 +103,7 @@ class SegmentationMapper:
             "infos": {name: dataset_info(name) for name in names},
             "channels": cfg.INPUT.CHANNELS,
             "bits": cfg.INPUT.BITS,
+            "exact": cfg.EXACT,
         }
 
     def __call__(self, record: Record) -> dict[str, Any]:
@@ -114,133 +125,67 @@ class SegmentationMapper:
         info = self.infos[record["dataset"]]
         image = read_pixels(record, info, self.image_format, channels=self.channels, bits=self.bits)
         annotations = record.get("annotations", []) if self.is_train else []
-        masks = self._decode(record, annotations)
+        masks = self._decode(record, annotations) if self._derives(record) else None
         semantic = self._semantic(record, annotations, masks)
-        data = T.AugInput(image, sem_seg=semantic)
-        transforms = self.augmentations(data)
+        image, semantic, transforms = self.augmentations(image, semantic)
         item: dict[str, Any] = {key: value for key, value in record.items() if key in _KEPT}
-        item["image"] = torch.from_numpy(np.ascontiguousarray(data.image.transpose(2, 0, 1)))
+        item["image"] = torch.from_numpy(planar(image))
         if semantic is not None:
-            item["sem_seg"] = torch.from_numpy(data.sem_seg.astype(np.int64))
+            item["sem_seg"] = torch.from_numpy(semantic.astype(np.int64))
         if self.is_train and self.instances:
-            item["instances"] = self._objects(annotations, masks, transforms, data.image.shape[:2])
+            item["instances"] = self._objects(record, masks, transforms, image.shape[:2])
         return item
 
+    def _derives(self, record: Record) -> bool:
+        """Whether the semantic truth comes from the objects."""
+        return self.is_train and self.semantics and not has_label_map(record)
+
     def _decode(self, record: Record, annotations: Sequence[Annotation]) -> list[np.ndarray]:
-        """(H0, W0) bool masks at the image's own size, where they are needed."""
-        derived = self.semantics and not has_label_map(record)
+        """(H0, W0) bool masks at the image's own size."""
         masks: list[np.ndarray] = []
-        if derived or (self.instances and self.mask_format == "bitmask"):
-            for annotation in annotations:
-                with errors_of_annotation(annotation):
-                    masks += decode_masks([annotation], record["height"], record["width"])
+        for annotation in annotations:
+            with errors_of_annotation(annotation):
+                masks += decode_masks([annotation], record["height"], record["width"])
         return masks
 
     def _semantic(
-        self, record: Record, annotations: Sequence[Annotation], masks: Sequence[np.ndarray]
+        self,
+        record: Record,
+        annotations: Sequence[Annotation],
+        masks: Sequence[np.ndarray] | None,
     ) -> np.ndarray | None:
         """(H0, W0) uint8 semantic truth at the image's own size, where it is wanted."""
         if not (self.is_train and self.semantics):
             return None
         info = self.infos[record["dataset"]]
-        if has_label_map(record):
+        if masks is None:
             return read_semantic(record, info)
         shape = (record["height"], record["width"])
         return semantic_from_masks(annotations, masks, shape, info.categories)
 
     def _objects(
         self,
-        annotations: Sequence[Annotation],
-        masks: Sequence[np.ndarray],
+        record: Record,
+        masks: Sequence[np.ndarray] | None,
         transforms: T.TransformList,
         shape: tuple[int, int],
     ) -> Instances:
+        annotations = record.get("annotations", [])
         taught = [i for i, a in enumerate(annotations) if not a["iscrowd"]]
         chosen = [annotations[i] for i in taught]
         if not all("segmentation" in a for a in chosen):
-            return _box_instances(chosen, transforms, shape)
+            return box_instances(chosen, transforms, shape)
+        boxes = annotated_boxes(chosen, transforms, shape) if self.exact else None
         if self.mask_format == "polygon":
-            return _polygon_instances(chosen, transforms, shape)
-        return _bitmask_instances(chosen, [masks[i] for i in taught], transforms, shape)
+            return polygon_instances(chosen, transforms, shape, boxes)
+        # Beside semantic truth, objects are changed as it is, so that both agree on every pixel.
+        fills = self.exact or not self.semantics
+        if fills and _are_outlines(chosen) and keep_lines(transforms):
+            stated = record["height"], record["width"]
+            return filled_instances(chosen, stated, transforms, shape, boxes)
+        decoded = self._decode(record, chosen) if masks is None else [masks[i] for i in taught]
+        return mask_instances(chosen, decoded, transforms, shape, boxes)
 
 
-def _instances(
-    annotations: Sequence[Annotation], boxes: np.ndarray, shape: tuple[int, int]
-) -> tuple[Instances, np.ndarray]:
-    """Objects with (N, 4) XYXY boxes, without those of no size; and which of them are kept."""
-    kept = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    instances = Instances(shape)
-    instances.gt_boxes = Boxes(torch.from_numpy(boxes[kept].astype(np.float32)))
-    classes = np.array([a["category_id"] for a in annotations], dtype=np.int64)
-    instances.gt_classes = torch.from_numpy(classes[kept])
-    return instances, kept
-
-
-def _bitmask_instances(
-    annotations: Sequence[Annotation],
-    masks: Sequence[np.ndarray],
-    transforms: T.TransformList,
-    shape: tuple[int, int],
-) -> Instances:
-    stack = change_masks(masks, transforms.apply_segmentation, shape)
-    boxes = np.zeros((len(masks), 4))
-    for index, mask in enumerate(stack):
-        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-        boxes[index] = x, y, x + width, y + height
-    instances, kept = _instances(annotations, boxes, shape)
-    instances.gt_masks = BitMasks(torch.from_numpy(stack[kept]))
-    return instances
-
-
-def _polygon_instances(
-    annotations: Sequence[Annotation], transforms: T.TransformList, shape: tuple[int, int]
-) -> Instances:
-    outlines = []
-    boxes = np.zeros((len(annotations), 4))
-    for index, annotation in enumerate(annotations):
-        with errors_of_annotation(annotation):
-            parts = _visible_parts(annotation, transforms, shape)
-        outlines.append([points.ravel() for points, _ in parts])
-        if parts:
-            corners = np.stack([box for _, box in parts])
-            boxes[index] = *corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0)
-    instances, kept = _instances(annotations, boxes, shape)
-    instances.gt_masks = PolygonMasks([outlines[i] for i in kept])
-    return instances
-
-
-def _visible_parts(
-    annotation: Annotation, transforms: T.TransformList, shape: tuple[int, int]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Polygons after the transforms and their boxes, see `visible_part`; none of no pixel.
-
-    Detectron2's crop needs the package shapely for this, and keeps what is outside of others.
-    """
-    if isinstance(annotation["segmentation"], dict):
-        raise DatasetError(
-            "its segmentation is no polygon but RLE, which INPUT.MASK_FORMAT 'polygon' cannot hold;"
-            " set it to 'auto' or 'bitmask'"
-        )
-    height, width = shape
-    parts = []
-    for polygon in annotation["segmentation"]:
-        points = transforms.apply_coords(np.asarray(polygon, dtype=np.float64).reshape(-1, 2))
-        if not np.isfinite(points).all():  # pycocotools would never come back
-            raise DatasetError("its polygon holds numbers that are not finite; export it again")
-        part = visible_part(points, width, height)
-        if part is not None:
-            parts.append(part)
-    return parts
-
-
-def _box_instances(
-    annotations: Sequence[Annotation], transforms: T.TransformList, shape: tuple[int, int]
-) -> Instances:
-    boxes = np.zeros((len(annotations), 4))
-    for index, annotation in enumerate(annotations):
-        with errors_of_annotation(annotation):
-            box = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
-            boxes[index] = transforms.apply_box(np.array([box]))[0]
-    height, width = shape
-    boxes = boxes.clip(0, [width, height, width, height])
-    return _instances(annotations, boxes, shape)[0]
+def _are_outlines(annotations: Sequence[Annotation]) -> bool:
+    return all(isinstance(a["segmentation"], list) for a in annotations)

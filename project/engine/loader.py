@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
@@ -63,9 +64,15 @@ def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
         ),
         num_workers=loader.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
+        worker_init_fn=_leave_cores,
         # It draws a seed when it starts, whenever that is: not from the numbers of an iteration.
         generator=torch.Generator(),
     )
+
+
+def _leave_cores(worker: int) -> None:
+    """One thread for OpenCV in a worker process, as torch has there: cores are for the training."""
+    cv2.setNumThreads(1)
 
 
 def batch_size(cfg: CfgNode) -> int:

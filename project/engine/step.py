@@ -49,6 +49,9 @@ class TrainStep(SimpleTrainer):
     """Detectron2's SimpleTrainer with autocast, loss scaling and clipping of unscaled gradients.
 
     Its AMPTrainer runs on GPUs only.
+
+    Attributes:
+        waiting_seconds: of all steps, the time in which the next batch was not there yet.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class TrainStep(SimpleTrainer):
         self.dtype = dtype
         self.clip = clip
         self.guard = guard
+        self.waiting_seconds = 0.0
         # Only fp16 needs its loss scaled: bf16 has the exponents of float32.
         self.scaler = torch.amp.GradScaler(self.device_type, enabled=dtype == torch.float16)
 
@@ -90,6 +94,7 @@ class TrainStep(SimpleTrainer):
         start = time.perf_counter()
         data = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
+        self.waiting_seconds += data_time
 
         self.optimizer.zero_grad(set_to_none=True)
         if self.guard:

@@ -52,6 +52,7 @@ from project.evaluation.results import DatasetResults
 logger = logging.getLogger(__name__)
 
 FINAL = "model_final"  # Detectron2's name of the last checkpoint
+STARVED = 0.1  # share of a training spent waiting for data from which the log says what helps
 
 
 class Trainer(DefaultTrainer):
@@ -184,6 +185,17 @@ class Trainer(DefaultTrainer):
         self.training_seconds = total - self.evaluation_seconds
         logger.info(
             "trained for %.1f s, scored for %.1f s", self.training_seconds, self.evaluation_seconds
+        )
+        self._log_waiting()
+
+    def _log_waiting(self) -> None:
+        """Says whether the steps had to wait for their batches."""
+        share = self._trainer.waiting_seconds / max(self.training_seconds, 1e-9)
+        logger.info(
+            "waited for data for %.1f s, %.1f %% of the training%s",
+            self._trainer.waiting_seconds,
+            100 * share,
+            "; more DATALOADER.NUM_WORKERS, or a quicker disk, would help" * (share > STARVED),
         )
 
     def _run(self) -> None:

@@ -18,6 +18,8 @@ from project.data.images import read_image
 from project.data.records import Record
 from project.data.register import dataset_info, find_dataset
 from project.data.spec import DEFAULT_MAX_PIXELS
+from project.data.transforms.channels import planar
+from project.data.transforms.fused import Augmenter
 from project.engine.checkpoint import class_names, load_weights
 from project.errors import ConfigError
 from project.modeling.testing import build_test_model
@@ -43,6 +45,7 @@ class Predictor:
         bits: int = 8,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         tested: nn.Module | None = None,
+        exact: bool = False,
     ) -> None:
         """Keeps what it is given.
 
@@ -54,11 +57,12 @@ class Predictor:
             bits: likewise; for `read`.
             max_pixels: of an image that is no data set's, for `read`.
             tested: what predicts, see `build_test_model`; the model itself where it is None.
+            exact: see `project.data.transforms.fused.Augmenter`.
         """
         self.model = model
         self.max_pixels = max_pixels
         self._tested = model if tested is None else tested
-        self.augmentations = T.AugmentationList(augmentations)
+        self.augmentations = Augmenter(augmentations, exact=exact)
         self.image_format = image_format
         self.channels = channels
         self.bits = bits
@@ -87,6 +91,7 @@ class Predictor:
             "image_format": cfg.INPUT.FORMAT,
             "channels": cfg.INPUT.CHANNELS,
             "bits": cfg.INPUT.BITS,
+            "exact": cfg.EXACT,
         }
 
     def read(self, path: str | Path, record: Record | None = None) -> np.ndarray:
@@ -146,9 +151,7 @@ class Predictor:
             )
         if self.channels == 3 and image_format != self.image_format:
             image = image[:, :, ::-1]
-        data = T.AugInput(image)
-        self.augmentations(data)
-        pixels = torch.from_numpy(np.ascontiguousarray(data.image.transpose(2, 0, 1)))
+        pixels = torch.from_numpy(planar(self.augmentations(image)[0]))
         height, width = image.shape[:2]
         with inference_context(self._tested), torch.no_grad():
             output = self._tested([{"image": pixels, "height": height, "width": width}])[0]

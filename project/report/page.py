@@ -42,7 +42,7 @@ def write_report(
     output_dir = Path(output_dir)
     config = output_dir / "config.yaml"
     body = [
-        _header(results, datetime.now()),
+        _header(results, datetime.now(), waiting_share(metrics)),
         *(_dataset(name, scores) for name, scores in results["datasets"].items()),
         _curves(curves(metrics)),
         *(
@@ -94,7 +94,19 @@ def _name(results: Mapping[str, Any]) -> str:
     return Path(results["config"] or "predictions").stem
 
 
-def _header(results: Mapping[str, Any], when: datetime) -> str:
+def waiting_share(metrics: Sequence[Mapping[str, Any]]) -> float | None:
+    """Share of a training's steps, 0 to 1, spent waiting for batches; None where it is not known.
+
+    Args:
+        metrics: lines with the seconds "data_time" and "time", as Detectron2 writes them.
+    """
+    known = [line for line in metrics if line.get("time") and "data_time" in line]
+    if not known:
+        return None
+    return sum(line["data_time"] for line in known) / sum(line["time"] for line in known)
+
+
+def _header(results: Mapping[str, Any], when: datetime, waiting: float | None) -> str:
     weights = results["weights"]
     counts = [f"{name}, {scores['images']} images" for name, scores in results["datasets"].items()]
     facts = {
@@ -104,6 +116,7 @@ def _header(results: Mapping[str, Any], when: datetime) -> str:
         "Iteration": weights["iteration"],
         "SHA-256 of the weights": str(weights["sha256"] or "")[:16],
         "COCO scores by": results["backend"],
+        "Waiting for data": None if waiting is None else f"{100 * waiting:.1f} % of the training",
         "Report written": f"{when:%Y-%m-%d %H:%M}",
     }
     items = "".join(

@@ -123,3 +123,10 @@ def test_all_takes_the_rows_of_each_subcommand(tmp_path, monkeypatch, capfd):
     assert result.failed == ["mapper"] and result.comparisons["rle"]["ratio"] == 4
     result.write_json(tmp_path / "new" / "all.json")
     assert json.loads((tmp_path / "new" / "all.json").read_text())["failed"] == ["mapper"]
+
+
+def test_the_mapper_beside_detectron2s(capsys):
+    words = ["mapper", "--only", "bitmasks, rotation", "--rounds", "1", "--goals"]
+    assert load_tool("tools/benchmark.py").main(words) == 0
+    comparison, conclusion = capsys.readouterr().out.splitlines()
+    assert "goal 8x" in comparison and conclusion.endswith("ms an image")

@@ -21,7 +21,7 @@ EVERY = (
     "[{name: random_resized_crop, scale: [0.5, 2.0], size: [512, 512]}, {name: lsj, size: [9, 9]},"
     " {name: resize_shortest_edge, sizes: [60, 80], style: range}, {name: flip, prob: 1},"
     " {name: rotation, degrees: [-10, 10]}, {name: elastic}, {name: colour_jitter, hue: 0.1},"
-    " {name: blur}, {name: noise}, {name: copy_paste}]"
+    " {name: lighting}, {name: blur}, {name: noise}, {name: copy_paste}]"
 )
 
 
@@ -36,7 +36,7 @@ def test_every_kind_by_its_name():
     assert sorted(step.name for step in steps) == sorted(AUGMENTATIONS)
     names = [type(augmentation).__name__ for augmentation in built(EVERY)]
     crops = ["RandomScale", "FixedSizeCrop", "ResizeScale", "FixedSizeCrop"]
-    colours = ["RandomBrightness", "RandomContrast", "RandomHue"]
+    colours = ["RandomBrightness", "RandomContrast", "RandomHue", "RandomLighting"]
     shapes = [*crops, "ResizeShortestEdge", "RandomFlip", "RandomRotation"]
     half = "RandomApply"  # elastic, blur and noise
     assert names == [*shapes, half, *colours, half, half]
@@ -66,7 +66,7 @@ def test_files_command_lines_and_written_configs_agree(tmp_path, coco_spec):
     written.write_text(portable(configs[0]).dump())
     configs.append(load_config(written))
     lists = [cfg.INPUT.AUGMENTATIONS for cfg in configs]
-    assert len(lists[0]) == 10 and lists[0][0]["size"] == [512, 512]
+    assert len(lists[0]) == 11 and lists[0][0]["size"] == [512, 512]
     assert all(entries == lists[0] for entries in lists)
     assert load_config(file, ["INPUT.AUGMENTATIONS", "[]"]).INPUT.AUGMENTATIONS == []
 
@@ -135,6 +135,8 @@ def test_grey_images_have_no_saturation():
     assert built("[{name: colour_jitter}]", *grey)
     with pytest.raises(ConfigError, match=r"saturation and hue need 3 channels.* is 1"):
         built("[{name: colour_jitter, saturation: 0.1, hue: 0.1}]", *grey)
+    with pytest.raises(ConfigError, match=r"lighting: std need 3 channels.* is 1"):
+        built("[{name: lighting}]", *grey)
 
 
 def test_the_order_of_channels_reaches_the_colours():

@@ -16,8 +16,8 @@ from PIL import Image
 from conversions import convert, objects, semantics
 from project.data.categories import IGNORE_LABEL, Categories
 from project.data.dataset import DatasetInfo
-from project.data.mapper import _bitmask_instances
 from project.data.masks import decode_mask, encode_mask, measure_mask
+from project.data.objects import mask_instances
 from project.data.records import Annotation, Record
 from project.data.spec import parse_spec
 from project.data.writers import Dataset
@@ -118,7 +118,7 @@ def test_objects_stay_on_their_image(folder, numbered, seed):
     data = T.AugInput(numbered[:, :, None].repeat(3, axis=2))
     transforms = chain(data)
     shape = data.image.shape[:2]
-    instances = _bitmask_instances(annotations, masks, transforms, shape)
+    instances = mask_instances(annotations, masks, transforms, shape)
     shown = data.image[:, :, 0]
     seen = [a for a in annotations if (shown == a["id"]).any()]
     assert instances.gt_classes.tolist() == [a["category_id"] for a in seen]

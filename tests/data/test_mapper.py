@@ -13,7 +13,8 @@ import factories
 from project.config import get_project_config
 from project.data.augment import build_augmentations
 from project.data.labels import decode_mask, encode_mask, write_label_map
-from project.data.mapper import SegmentationMapper, _bitmask_instances, _polygon_instances
+from project.data.mapper import SegmentationMapper
+from project.data.objects import mask_instances, polygon_instances
 from project.data.register import dataset_info, dataset_records, register_dataset
 from project.errors import ConfigError, DatasetError
 
@@ -163,8 +164,8 @@ def crop_both_ways(polygons: list[list[float]], crop: tuple[int, int, int, int])
     shape = crop[3], crop[2]
     mask = decode_mask(polygons, 120, 140)
     instances = (
-        _polygon_instances([annotation], transforms, shape),
-        _bitmask_instances([annotation], [mask], transforms, shape),
+        polygon_instances([annotation], transforms, shape),
+        mask_instances([annotation], [mask], transforms, shape),
     )
     return [found.gt_boxes.tensor.numpy() for found in instances]
 

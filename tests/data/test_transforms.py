@@ -13,7 +13,7 @@ from project.data.transforms import draws
 from project.data.transforms.elastic import ElasticTransform, RandomElastic
 from project.data.transforms.geometry import FixedSizeCrop, Resize, ResizeShortestEdge
 from project.data.transforms.listed import read_steps
-from project.data.transforms.photometric import RandomHue, RandomSaturation
+from project.data.transforms.photometric import RandomHue, RandomLighting, RandomSaturation
 
 OUTSIDE, INSIDE, IGNORE = 40, 215, 255
 SQUARE = np.float64([[20, 15], [70, 15], [70, 60], [20, 60]])
@@ -200,6 +200,19 @@ def test_colours_are_those_of_the_order_of_channels(dtype):
         assert changed[0].dtype == dtype
         assert np.abs(changed[0].astype(float) - rgb).mean() > 5
         np.testing.assert_allclose(changed[0], changed[1][:, :, ::-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_lighting_is_detectron2s_with_red_where_it_is(order):
+    """Whose deviations are for colours up to 1, which makes 0.1 of 255 a change of nothing."""
+    image = np.full((2, 3, 3), 128, np.uint8)
+    for seed in range(10):
+        seed_all_rng(seed)
+        ours = RandomLighting(0.1, order).get_transform(image).src_image
+        seed_all_rng(seed)
+        theirs = T.RandomLighting(25.5).get_transform(image).src_image
+        np.testing.assert_allclose(ours if order == "RGB" else ours[::-1], theirs)
+        assert np.abs(theirs).max() > 0.1
 
 
 def test_hue_is_torchvisions():

@@ -1,5 +1,7 @@
 """One training step against plain torch, and the number format that it runs in."""
 
+import time
+
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
@@ -134,3 +136,22 @@ def test_the_scale_of_half_precision_goes_on(tmp_path):
     Checkpointer(first.model, str(tmp_path), trainer=first).save("model_0000000", iteration=0)
     Checkpointer(second.model, str(tmp_path), trainer=second).resume_or_load("", resume=True)
     assert first.scaler.get_scale() == second.scaler.get_scale() == 32768
+
+
+def test_the_time_of_waiting_for_batches_is_kept():
+    """Three batches that take 20 ms each to come; what the step itself takes does not count."""
+
+    class Late:
+        def __iter__(self):
+            while True:
+                time.sleep(0.02)
+                yield torch.randn(3, 4)
+
+    model = Probe()
+    step = make_step(model, torch.randn(3, 4), None, clip=1e9)
+    step.reset_data_loader(Late)
+    step.after_backward = lambda: time.sleep(0.2)
+    with EventStorage():
+        for step.iter in range(3):
+            step.run_step()
+    assert 0.06 <= step.waiting_seconds < 0.5

@@ -14,7 +14,7 @@ from detectron2.utils.events import EventStorage, JSONWriter
 
 from project.data.categories import Categories
 from project.report.example import Example, Objects, Panoptic, Scene
-from project.report.page import read_metrics, write_report
+from project.report.page import read_metrics, waiting_share, write_report
 from project.report.plots import read_series
 
 VOID = {"meta", "img", "input", "br", "hr", "wbr", "link"}
@@ -268,3 +268,17 @@ def test_detectron2s_writer_is_understood(tmp_path):
     series = read_series(read_metrics(tmp_path / "metrics.json"))
     assert series["lr"].tolist() == [[3, 2], [7, 2]]
     assert series["segm/AP"].tolist() == [[4, 2]]
+
+
+def test_the_share_of_waiting_for_data(tmp_path):
+    """2 s of 8 s; lines of scores alone, and those before Detectron2 measures, say nothing."""
+    lines = [
+        {"iteration": 0, "data_time": 5.0},
+        {"iteration": 4, "data_time": 0.5, "time": 2.0},
+        {"iteration": 8, "data_time": 1.5, "time": 6.0},
+        {"iteration": 8, "bbox/AP": 50.0},
+    ]
+    assert waiting_share(lines) == 0.25 and waiting_share(lines[:1]) is None
+    text = write_report(tmp_path, results(), lines).read_text(encoding="utf-8")
+    assert "Waiting for data" in text and "25.0 % of the training" in text
+    assert "Waiting for data" not in write_report(tmp_path, results()).read_text(encoding="utf-8")

@@ -30,6 +30,11 @@ class Resize(T.ResizeTransform):
         resized = [np.asarray(Image.fromarray(p).resize(size, resample)) for p in planes]
         return np.stack(resized, axis=2)
 
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """(new_h, new_w) uint8, of each the nearest label, as Pillow chooses it."""
+        size = self.new_w, self.new_h
+        return cv2.resize(segmentation, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
 
 class _Resizing(T.Augmentation):
     """Mixed into an augmentation that resizes; no side becomes 0."""

@@ -15,6 +15,7 @@ from project.data.transforms import draws
 from project.data.transforms.channels import by_groups
 
 COLOURS = 3  # channels that have saturation and hue
+_GREY = (0.299, 0.587, 0.114)  # of red, green and blue, as Detectron2's saturation has it
 
 
 class Blend(T.BlendTransform):
@@ -56,6 +57,33 @@ class RandomSaturation(_Blending, T.RandomSaturation):
         if image.shape[2] != COLOURS:
             return T.NoOpTransform()
         return super().get_transform(_as_rgb(image, self.image_format))
+
+
+class RandomLighting(_Blending, T.RandomLighting):
+    """Detectron2's takes the first channel for red, and its deviations for parts of one.
+
+    Colours of all pixels move along the main directions in which ImageNet's differ (Krizhevsky et
+    al. 2012). Images of other than three channels stay as they are.
+    """
+
+    def __init__(self, std: float, image_format: str) -> None:
+        """Keeps its arguments.
+
+        Args:
+            std: of the weights of the directions; the paper has 0.1.
+            image_format: "BGR" or "RGB".
+        """
+        super().__init__(std * 255)
+        self.image_format = image_format
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        """Draws the weights."""
+        if image.shape[2] != COLOURS:
+            return T.NoOpTransform()
+        found = super().get_transform(image)
+        if self.image_format == "BGR":
+            found.src_image = found.src_image[::-1]
+        return found
 
 
 class RandomHue(T.Augmentation):
@@ -109,6 +137,26 @@ class RandomNoise(T.Augmentation):
         std = draws.uniform(self.smallest, self.largest)
         noise = draws.normal(std, image.shape)
         return T.ColorTransform(partial(_add, noise=noise))
+
+
+def colour_matrix(step: T.Augmentation, blend: T.BlendTransform) -> np.ndarray:
+    """What a blend does to the colours of a pixel, but for leaving their range.
+
+    Args:
+        step: one that changes brightness, contrast, saturation or light.
+        blend: what it has drawn for an image of any one colour.
+
+    Returns:
+        (3, 4) matrix of the three channels and 1.
+    """
+    matrix = blend.dst_weight * np.eye(COLOURS, COLOURS + 1)
+    if isinstance(step, T.RandomSaturation):
+        grey = np.array(_GREY)
+        turned = isinstance(step, RandomSaturation) and step.image_format == "BGR"
+        matrix[:, :COLOURS] += blend.src_weight * (grey[::-1] if turned else grey)
+    else:
+        matrix[:, COLOURS] = blend.src_weight * np.asarray(blend.src_image)
+    return matrix
 
 
 def _as_rgb(image: np.ndarray, image_format: str) -> np.ndarray:

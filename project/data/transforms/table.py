@@ -18,6 +18,7 @@ from project.data.transforms.photometric import (
     RandomBrightness,
     RandomContrast,
     RandomHue,
+    RandomLighting,
     RandomNoise,
     RandomSaturation,
 )
@@ -121,6 +122,11 @@ AUGMENTATIONS: dict[str, Kind] = {
             "prob": _ALWAYS,
         },
         colour_arguments=("saturation", "hue"),
+    ),
+    "lighting": Kind(
+        lambda std, image_format: [RandomLighting(std, image_format)],
+        {"std": Argument(number(0), 0.1), "prob": _ALWAYS},
+        colour_arguments=("std",),
     ),
     "blur": Kind(
         lambda sigma: [RandomBlur(*sigma)],
