@@ -10,7 +10,7 @@ from project.benchmark.precision import Finding, Score, average, markdown, run_p
 from project.benchmark.zoo import Row
 
 
-@pytest.fixture()
+@pytest.fixture
 def trained(monkeypatch):
     """Stands for trainings: AP 80 + seed, one less where EXACT is on; intervals of 2 each way."""
     calls: list[tuple[int, bool]] = []
@@ -19,13 +19,13 @@ def trained(monkeypatch):
         pairs = dict(zip(overrides[0::2], overrides[1::2]))
         seed, exact = int(pairs["SEED"]), pairs["EXACT"] == "True"
         calls.append((seed, exact))
-        for path in configs:
-            folder = output / "x" / "y"
-            folder.mkdir(parents=True)
-            ap = 80.0 + seed - exact
-            segm = {"AP": ap, "AP50": 99.0, "intervals": {"AP": [ap - 2, ap + 2]}}
-            tasks = {"segm": segm, "sem_seg": {"mIoU": None, "intervals": {"mIoU": None}}}
-            (folder / "results.json").write_text(json.dumps({"datasets": {"d": tasks}}))
+        assert configs == [Path("y")] and limit_s == 1
+        folder = output / "x" / "y"
+        folder.mkdir(parents=True)
+        ap = 80.0 + seed - exact
+        segm = {"AP": ap, "AP50": 99.0, "intervals": {"AP": [ap - 2, ap + 2]}}
+        tasks = {"segm": segm, "sem_seg": {"mIoU": None, "intervals": {"mIoU": None}}}
+        (folder / "results.json").write_text(json.dumps({"datasets": {"d": tasks}}))
         return [Row("X", "configs/x/y.yaml", "digest")]
 
     monkeypatch.setattr(precision, "run_zoo", run_zoo)
