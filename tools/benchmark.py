@@ -24,6 +24,10 @@ COMPARISONS = {
         "the check of a data set against reading its files with Pillow and Detectron2",
         "project.benchmark.check",
     ),
+    "coco-eval": (
+        "COCO's scores from a model's outputs against Detectron2's evaluator",
+        "project.benchmark.coco_eval",
+    ),
     "roi-align": (
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",
