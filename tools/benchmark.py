@@ -28,6 +28,10 @@ COMPARISONS = {
         "COCO's scores from a model's outputs against Detectron2's evaluator",
         "project.benchmark.coco_eval",
     ),
+    "rle": (
+        "an image's masks from a mask head's cells to RLE against Detectron2's way",
+        "project.benchmark.rle",
+    ),
     "roi-align": (
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",

@@ -15,6 +15,8 @@ import numpy as np
 
 Size = tuple[int, int]
 
+_CELLS = 2**24  # pixels of windows at a time, a bound of memory
+
 
 def encode_masks(masks: np.ndarray) -> list[bytes]:
     """Codes masks of an image's size.
@@ -52,6 +54,11 @@ def encode_windows(
     """
     if not windows:
         return []
+    areas = np.cumsum([window.size for window in windows])
+    if areas[-1] > _CELLS and len(windows) > 1:
+        half = min(max(1, int(np.searchsorted(areas, areas[-1] / 2))), len(windows) - 1)
+        parts = (slice(half), slice(half, None))
+        return [c for part in parts for c in encode_windows(windows[part], corners[part], size)]
     shapes = np.array([window.shape for window in windows], dtype=np.int64).reshape(-1, 2)
     starts = line_starts(shapes)
     line = np.zeros(int(starts[-1]), dtype=np.uint8)
@@ -150,7 +157,7 @@ def _written(runs: np.ndarray, numbers: np.ndarray) -> list[bytes]:
         first = (ends - numbers + place)[numbers > place]
         values[first] = runs[first]
     sizes = np.ones(len(values), dtype=np.int64)
-    magnitudes = np.where(values < 0, ~values, values)
+    magnitudes = values ^ (values >> 63)
     limit, largest = 16, int(magnitudes.max())
     while limit <= largest:  # n characters hold -16 * 32**(n - 1) to 16 * 32**(n - 1) - 1
         sizes += magnitudes >= limit

@@ -15,6 +15,10 @@ def test_coco_eval(capsys):
     assert "of the 1 comparisons agree" in run(capsys, "coco-eval", "--only", "of 20 images")
 
 
+def test_rle(capsys):
+    assert "byte by byte" in run(capsys, "rle", "--only", "3 masks")
+
+
 def test_scores_that_differ_are_told():
     metrics = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl"), 50.0)
     same = {task: {**metrics, "per_class": {"a": {"AP": 50.0}}} for task in ("bbox", "segm")}
