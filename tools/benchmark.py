@@ -36,6 +36,10 @@ COMPARISONS = {
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",
     ),
+    "semantic": (
+        "the scores of a label map from a model's logits against Detectron2's evaluator",
+        "project.benchmark.semantic",
+    ),
 }
 # Those that `all` runs.
 WITH_GOALS = [name for name in COMPARISONS if name != "check"]

@@ -19,6 +19,10 @@ def test_rle(capsys):
     assert "byte by byte" in run(capsys, "rle", "--only", "3 masks")
 
 
+def test_semantic(capsys):
+    assert "of the 1 comparisons agree" in run(capsys, "semantic", "--only", "128x256")
+
+
 def test_scores_that_differ_are_told():
     metrics = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl"), 50.0)
     same = {task: {**metrics, "per_class": {"a": {"AP": 50.0}}} for task in ("bbox", "segm")}
