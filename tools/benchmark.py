@@ -28,6 +28,14 @@ COMPARISONS = {
         "COCO's scores from a model's outputs against Detectron2's evaluator",
         "project.benchmark.coco_eval",
     ),
+    "memory": (
+        "the growth of an evaluator's memory with the images against Detectron2's",
+        "project.benchmark.memory",
+    ),
+    "panoptic": (
+        "panoptic quality against torchmetrics', where that is installed",
+        "project.benchmark.panoptic",
+    ),
     "rle": (
         "an image's masks from a mask head's cells to RLE against Detectron2's way",
         "project.benchmark.rle",
@@ -137,13 +145,14 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
+    known = list(benchmark.pairs())  # none where a peer is not installed
     pairs = [
         pair
-        for pair in benchmark.pairs()
+        for pair in known
         if arguments.only in pair.name and (pair.goal is not None or not arguments.goals)
     ]
-    if not pairs:
-        names = "\n".join(pair.name for pair in benchmark.pairs())
+    if known and not pairs:
+        names = "\n".join(pair.name for pair in known)
         arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
     comparisons = []
     for pair in pairs:
