@@ -67,7 +67,8 @@ def growth(side: str, images: int, warm: int) -> float:
                 before = _status("VmRSS")
             evaluator.process(inputs, outputs)
         evaluator.evaluate()
-    return (_status("VmHWM") - before) / 1e6
+    # Of less, a ratio says nothing.
+    return max((_status("VmHWM") - before) / 1e6, 0.1)
 
 
 def _status(field: str) -> int:
