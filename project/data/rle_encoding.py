@@ -28,14 +28,17 @@ def encode_masks(masks: np.ndarray) -> list[bytes]:
         The `counts` of each.
     """
     size: Size = (masks.shape[1], masks.shape[2])
-    windows, corners = [], []
-    for mask, rows in zip(masks, np.asarray(masks.any(axis=2))):
-        top, bottom = _extent(rows)
-        left, right = _extent(mask[top:bottom].any(axis=0))
+    tops, bottoms = _extents(np.asarray(masks.any(axis=2)))
+    columns = np.zeros((len(masks), size[1]), dtype=bool)
+    for mask, used, top, bottom in zip(masks, columns, tops, bottoms):
+        np.logical_or.reduce(mask[top:bottom], axis=0, out=used)
+    lefts, rights = _extents(columns)
+    windows = []
+    for mask, top, bottom, left, right in zip(masks, tops, bottoms, lefts, rights):
         window = mask[top:bottom, left:right].view(np.uint8)
         # OpenCV is quick at this, but takes no empty array.
         windows.append(cv2.transpose(window) if window.size else window.T)
-        corners.append((top, left))
+    corners = list(zip(tops, lefts))
     return encode_windows(windows, corners, size)
 
 
@@ -110,12 +113,13 @@ def encode_line(
     return _packed(edges, numbers, size)
 
 
-def _extent(used: np.ndarray) -> tuple[int, int]:
-    """From the first True of a vector to after the last; (0, 0) where there is none."""
-    first = int(used.argmax()) if len(used) else 0
-    if not len(used) or not used[first]:
-        return 0, 0
-    return first, len(used) - int(used[::-1].argmax())
+def _extents(used: np.ndarray) -> tuple[list[int], list[int]]:
+    """Of each row the first True, and what follows the last; 0 and 0 where there is none."""
+    if not used.size:
+        return [0] * len(used), [0] * len(used)
+    firsts = used.argmax(axis=1)
+    ends = np.where(used.any(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1), 0)
+    return firsts.tolist(), ends.tolist()
 
 
 def _packed(edges: np.ndarray, numbers: np.ndarray, size: Size) -> list[bytes]:
