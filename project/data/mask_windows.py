@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from project.data.mask_crops import MaskCrop, MaskCrops, Size, chosen_numbers
-from project.data.rle_encoding import encode_windows
+from project.data.rle_encoding import encode_line, encode_windows
 
 
 class MaskWindows(MaskCrops):
@@ -17,7 +17,11 @@ class MaskWindows(MaskCrops):
     """
 
     def __init__(
-        self, windows: Sequence[np.ndarray], corners: Sequence[tuple[int, int]], size: Size
+        self,
+        windows: Sequence[np.ndarray],
+        corners: Sequence[tuple[int, int]],
+        size: Size,
+        line: np.ndarray | None = None,
     ) -> None:
         """Keeps what it is given.
 
@@ -25,8 +29,9 @@ class MaskWindows(MaskCrops):
             windows: N times (w, h) bool or uint8: columns of the window first.
             corners: the image's row and column of each window's first pixel.
             size: (height, width) of the image.
+            line: what all windows are parts of, as `encode_line` takes it, if they are.
         """
-        self._windows, self._corners = windows, corners
+        self._windows, self._corners, self._line = windows, corners, line
         self.size = size
 
     @cached_property
@@ -44,4 +49,7 @@ class MaskWindows(MaskCrops):
 
     def counts(self) -> list[bytes]:
         """The `counts` of the compressed RLE of each mask, at the image's size."""
-        return encode_windows(self._windows, self._corners, self.size)
+        if self._line is None or not len(self):
+            return encode_windows(self._windows, self._corners, self.size)
+        shapes = np.array([window.shape for window in self._windows], dtype=np.int64)
+        return encode_line(self._line, shapes, np.array(self._corners), self.size)

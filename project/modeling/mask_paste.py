@@ -3,7 +3,7 @@
 Detectron2's `paste_masks_in_image` samples the mask at every pixel of a box by four neighbours and
 writes it into a map of the image's size. On a grid of rows and columns that is two matrix products,
 rows times mask times columns (the idea of `project.layers.separable`), and nobody needs the map:
-75 masks in an image of 480 x 640 take 19 ms there and 2 ms here (`tools/benchmark.py rle`).
+75 masks in an image of 480 x 640 take 18 ms there and 3 ms here (`tools/benchmark.py rle`).
 
 The masks are Detectron2's to the last bit. The products differ from its sampler by less than
 `_DOUBT` a cell of the mask; pixels that come so near to the threshold are asked of the sampler.
@@ -95,14 +95,17 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor |
         return paste_masks_in_image(masks, boxes, size, threshold=_THRESHOLD)
     cells, sides = masks.detach().numpy(), boxes.detach().numpy()
     windows: list[np.ndarray] = []
+    lines: list[np.ndarray] = []
     axes = [_Axis.of(sides[:, [1, 3]], size[0]), _Axis.of(sides[:, [0, 2]], size[1])]
     areas = np.cumsum(axes[0].lengths * axes[1].lengths)
     groups = np.flatnonzero(np.diff(areas // _CELLS)) + 1
     for part in np.split(np.arange(len(sides)), groups):
         if len(part):
-            windows += _paste(cells[part], *(axis.part(part) for axis in axes))
+            found, line = _paste(cells[part], *(axis.part(part) for axis in axes))
+            windows += found
+            lines.append(line)
     corners = list(zip(axes[0].firsts.tolist(), axes[1].firsts.tolist()))
-    return MaskWindows(windows, corners, size)
+    return MaskWindows(windows, corners, size, lines[0] if len(lines) == 1 else None)
 
 
 def _is_plain(values: Tensor) -> bool:
@@ -156,8 +159,8 @@ class _Axis:
         return places, starts
 
 
-def _paste(masks: np.ndarray, rows: _Axis, columns: _Axis) -> list[np.ndarray]:
-    """(w, h) bool windows."""
+def _paste(masks: np.ndarray, rows: _Axis, columns: _Axis) -> tuple[list[np.ndarray], np.ndarray]:
+    """(w, h) bool windows, and the line that they are parts of."""
     cells = masks.shape[-1]
     # A row of zeros after those of each mask, for `encode_line`.
     (ys, y_starts), (xs, x_starts) = rows.coordinates(1), columns.coordinates(0)
@@ -185,7 +188,7 @@ def _paste(masks: np.ndarray, rows: _Axis, columns: _Axis) -> list[np.ndarray]:
         column, row = np.divmod(unsure - starts[owners], rows.lengths[owners] + 1)
         grid = np.stack([xs[x_starts[owners] + column], ys[y_starts[owners] + row]], axis=1)
         line[unsure] = _sample(masks, owners, torch.from_numpy(grid)).numpy() >= _THRESHOLD
-    return windows
+    return windows, line
 
 
 def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
