@@ -26,13 +26,33 @@ COMPARISONS = {
         "the check of a data set against reading its files with Pillow and Detectron2",
         "project.benchmark.check",
     ),
+    "coco-eval": (
+        "COCO's scores from a model's outputs against Detectron2's evaluator",
+        "project.benchmark.coco_eval",
+    ),
     "mapper": (
         "reading and augmenting of training images against Detectron2's mapper",
         "project.benchmark.mapper",
     ),
+    "memory": (
+        "the growth of an evaluator's memory with the images against Detectron2's",
+        "project.benchmark.memory",
+    ),
+    "panoptic": (
+        "panoptic quality against torchmetrics', where that is installed",
+        "project.benchmark.panoptic",
+    ),
+    "rle": (
+        "an image's masks from a mask head's cells to RLE against Detectron2's way",
+        "project.benchmark.rle",
+    ),
     "roi-align": (
         "the separable RoIAlign against torchvision's, on CPU",
         "project.benchmark.roi_align",
+    ),
+    "semantic": (
+        "the scores of a label map from a model's logits against Detectron2's evaluator",
+        "project.benchmark.semantic",
     ),
 }
 # Those that `all` runs.
@@ -85,13 +105,14 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
+    known = list(benchmark.pairs())  # none where a peer is not installed
     pairs = [
         pair
-        for pair in benchmark.pairs()
+        for pair in known
         if arguments.only in pair.name and (pair.goal is not None or not arguments.goals)
     ]
-    if not pairs:
-        names = "\n".join(pair.name for pair in benchmark.pairs())
+    if known and not pairs:
+        names = "\n".join(pair.name for pair in known)
         arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
     comparisons = []
     for pair in pairs:

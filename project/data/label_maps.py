@@ -51,8 +51,10 @@ class LabelEncoding:
 
     def to_semantic(self, values: np.ndarray) -> np.ndarray:
         """Semantic ids of file values, both (H, W), int16; -1 where a value means nothing."""
+        if not self.colours and values.dtype == np.uint8:
+            return np.take(self.table[:256], values)
         if not self.colours:
-            inside = values if values.dtype == np.uint8 else values.clip(0, MAX_LABEL_NUMBER)
+            inside = values.clip(0, MAX_LABEL_NUMBER)
             return np.where(inside == values, self.table[inside], np.int16(_UNKNOWN))
         ids = np.full(values.shape, _UNKNOWN, dtype=np.int16)
         for value, semantic_id in self.meaning.items():

@@ -13,6 +13,8 @@ import pycocotools.mask as mask_util
 import torch
 from torch import Tensor
 
+from project.data.rle_encoding import encode_windows
+
 Size = tuple[int, int]
 Window = tuple[slice, slice]  # rows, columns
 
@@ -65,11 +67,6 @@ class MaskCrop:
         code = mask_util.encode(np.asfortranarray(pixels[y : y + height, x : x + width]))
         return cls(top + y, left + x, height, width, code["counts"])
 
-    def counts_in(self, size: Size) -> bytes:
-        """The `counts` of the compressed RLE of the mask in an image of (height, width)."""
-        lengths = _run_lengths(self.pixels, self.top, self.left, size).tolist()
-        return mask_util.frPyObjects({"size": list(size), "counts": lengths}, *size)["counts"]
-
 
 class MaskCrops:
     """The field `pred_masks` of Detectron2's Instances, in place of an (N, H, W) tensor."""
@@ -97,8 +94,7 @@ class MaskCrops:
 
     def __getitem__(self, item: int | slice | Tensor | Sequence[int]) -> "MaskCrops":
         """Chooses masks, as Instances asks for it: by number, slice, numbers or (N,) bool."""
-        chosen = np.arange(len(self))[item.cpu().numpy() if isinstance(item, Tensor) else item]
-        return MaskCrops([self.crops[i] for i in np.atleast_1d(chosen)], self.size)
+        return MaskCrops([self.crops[i] for i in chosen_numbers(len(self), item)], self.size)
 
     def to(self, *args: Any, **kwargs: Any) -> "MaskCrops":
         """Stays where it is: codes are no tensors."""
@@ -114,7 +110,9 @@ class MaskCrops:
 
     def counts(self) -> list[bytes]:
         """The `counts` of the compressed RLE of each mask, at the image's size."""
-        return [crop.counts_in(self.size) for crop in self.crops]
+        # What is decoded stands column after column.
+        windows = [crop.pixels.T for crop in self.crops]
+        return encode_windows(windows, [(crop.top, crop.left) for crop in self.crops], self.size)
 
     def dense(self) -> Tensor:
         """(N, H, W) bool; for small images."""
@@ -122,6 +120,12 @@ class MaskCrops:
         for mask, crop in zip(masks, self.crops):
             mask[crop.window] = torch.from_numpy(np.ascontiguousarray(crop.pixels))
         return masks
+
+
+def chosen_numbers(length: int, item: int | slice | Tensor | Sequence[int]) -> np.ndarray:
+    """Which of `length` masks an index chooses: a number, slice, numbers or (N,) bool."""
+    chosen = np.arange(length)[item.cpu().numpy() if isinstance(item, Tensor) else item]
+    return np.atleast_1d(chosen)
 
 
 class SampledMasks:
@@ -154,28 +158,3 @@ class SampledMasks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         masks = [self[i] for i in range(len(self))]
         return np.array(masks, dtype=bool).reshape(self.shape).astype(dtype or bool, copy=False)
-
-
-def _run_lengths(pixels: np.ndarray, top: int, left: int, size: Size) -> np.ndarray:
-    """Lengths of the runs of 0, 1, 0, ... down the columns of the image.
-
-    Args:
-        pixels: (h, w) bool, the image's pixels from (top, left) on.
-    """
-    height, width = size
-    padded = np.zeros((pixels.shape[1], pixels.shape[0] + 2), dtype=np.int8)
-    padded[:, 1:-1] = pixels.T
-    steps = np.diff(padded, axis=1)
-    begins, ends = (_positions(steps == sign, top, left, height) for sign in (1, -1))
-    # A run may go on from the foot of one column to the head of the next.
-    apart = begins[1:] != ends[:-1]
-    begins, ends = begins[np.r_[True, apart][: len(begins)]], ends[np.r_[apart, True][: len(ends)]]
-    edges = np.stack([begins, ends], axis=1).ravel()
-    lengths = np.diff(np.r_[0, edges, height * width])
-    # An empty run at the end is one that pycocotools would not write.
-    return lengths[:-1] if not lengths[-1] else lengths
-
-
-def _positions(where: np.ndarray, top: int, left: int, height: int) -> np.ndarray:
-    columns, rows = np.nonzero(where)
-    return (left + columns) * height + top + rows

@@ -13,6 +13,7 @@ from project.data.mapper import SegmentationMapper
 from project.evaluation.build import build_evaluators
 from project.evaluation.per_image import ImageStatistics
 from project.evaluation.results import DatasetResults, dataset_results
+from project.modeling.mask_paste import windowed_masks
 from project.modeling.testing import build_test_model
 
 
@@ -48,7 +49,8 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Evaluation]:
         mapper = SegmentationMapper(cfg, is_train=False)
         loader = build_detection_test_loader(cfg, name, mapper=mapper)
         evaluators = build_evaluators(name, cfg)
-        scores = inference_on_dataset(tested, loader, evaluators)
+        with windowed_masks(tested):
+            scores = inference_on_dataset(tested, loader, evaluators)
         if comm.is_main_process():
             image_scores: dict[int | str, float] = {}
             for evaluator in evaluators:

@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 import pycocotools.mask as mask_util
 
-from project.data.categories import IGNORE_LABEL
-from project.evaluation.confusion import histogram
 from project.evaluation.matches import IOU_THRESHOLDS, Ious
 
 WIDTH = 0.02  # of the image's diagonal
@@ -51,38 +49,48 @@ def label_boundary(
     """
     # Values from 1 to `top` - 1, so that 0 lies below and `top` above all of them.
     dtype = np.dtype(np.uint8 if num_classes < 254 else np.uint16)
-    top = np.iinfo(dtype).max
-    values = np.minimum(labels, num_classes).astype(dtype) + dtype.type(1)
+    top = dtype.type(np.iinfo(dtype).max)
+    values = np.minimum(labels, np.uint8(num_classes)).astype(dtype, copy=False) + dtype.type(1)
     lowest = highest = values
     if ignored.any():
-        lowest, highest = (np.where(ignored, v, values).astype(dtype) for v in (top, 0))
-    square, constant = _square(width), cv2.BORDER_CONSTANT
+        holes = ignored * top
+        lowest, highest = values | holes, values & ~holes
     # 0 outside the image makes its border an outline.
-    lowest = cv2.erode(lowest, square, borderType=constant, borderValue=0)
-    highest = cv2.dilate(highest, square, borderType=constant, borderValue=0)
-    return ((lowest != values) | (highest != values)) & ~ignored
+    lowest = extreme_in_square(lowest, width, np.minimum)
+    highest = extreme_in_square(highest, width, np.maximum)
+    outline = lowest != values
+    outline |= highest != values
+    outline &= ~ignored
+    return outline
 
 
-def boundary_counts(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts boundary pixels of one image.
+def extreme_in_square(values: np.ndarray, width: int, choose: np.ufunc) -> np.ndarray:
+    """The least or largest value in the square around each pixel, which is 0 beyond the border.
+
+    Windows of 1, 2, 4, ... pixels are put together, in both directions. OpenCV compares all pixels
+    of a window in turn: 5 ms of 1024 x 2048 pixels and a width of 46, and 2 ms here.
 
     Args:
-        truth: (H, W) uint8 semantic ids; `IGNORE_LABEL` does not count.
-        prediction: (H, W) uint8 semantic ids; `IGNORE_LABEL` is no class.
-        num_classes: K.
+        values: (H, W) unsigned.
+        width: of the square beside the pixel.
+        choose: `np.minimum` or `np.maximum`.
 
     Returns:
-        (K, 2) int64: pixels in both boundaries of a class, and in either.
+        (H, W) of the same type.
     """
-    ignored = truth == IGNORE_LABEL
-    width = boundary_width(*truth.shape)
-    true, found = (
-        label_boundary(labels, ignored, width, num_classes) for labels in (truth, prediction)
-    )
-    of_truth = histogram(truth, true)
-    of_prediction = histogram(prediction, found)
-    both = histogram(truth, true & found & (truth == prediction))
-    return np.stack([both, of_truth + of_prediction - both], axis=1)[:num_classes]
+    reach = 2 * width + 1
+    for axis in (1, 0):
+        margins = [(0, 0), (0, 0)]
+        margins[axis] = (width, width)
+        values = np.pad(values, margins)
+        size = 1
+        while size < reach:
+            step = min(size, reach - size)
+            head, tail = [slice(None)] * 2, [slice(None)] * 2
+            head[axis], tail[axis] = slice(None, -step), slice(step, None)
+            values = choose(values[tuple(head)], values[tuple(tail)])
+            size += step
+    return values
 
 
 class _Piece(NamedTuple):

@@ -13,6 +13,7 @@ from detectron2.structures import BoxMode, Instances
 from project.data.categories import Categories
 from project.data.mask_crops import MaskCrops
 from project.data.masks import Rle
+from project.data.rle_encoding import encode_masks
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,7 @@ def from_instances(instances: Instances) -> ImageDetections:
     if fields.has("pred_masks") and isinstance(fields.pred_masks, MaskCrops):
         masks = fields.pred_masks.counts()
     elif fields.has("pred_masks"):
-        pixels = fields.pred_masks.numpy().transpose(1, 2, 0)  # (H, W, N)
-        rles = mask_util.encode(np.asfortranarray(pixels, dtype=np.uint8))
-        masks = [rle["counts"] for rle in rles]
+        masks = encode_masks(_binary(fields.pred_masks.numpy()))
     return ImageDetections(
         size=instances.image_size,
         boxes=BoxMode.convert(boxes, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS),
@@ -79,6 +78,11 @@ def from_instances(instances: Instances) -> ImageDetections:
         classes=fields.pred_classes.numpy(),
         masks=masks,
     )
+
+
+def _binary(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool; of numbers, those are foreground that are not 0 as bytes."""
+    return masks if masks.dtype == bool else masks.astype(np.uint8).astype(bool)
 
 
 def coco_results(

@@ -39,11 +39,26 @@ def overlaps(truth_ids: np.ndarray, prediction_ids: np.ndarray) -> Overlaps:
     found: Counter[tuple[int, int]] = Counter()
     for top in range(0, len(truth_ids), _ROWS):
         rows = slice(top, top + _ROWS)
-        both = truth_ids[rows].astype(np.int64) << 32 | prediction_ids[rows].astype(np.int64)
-        values, areas = np.unique(both, return_counts=True)
-        pairs = zip((values >> 32).tolist(), (values & 0xFFFFFFFF).tolist())
-        found.update(dict(zip(pairs, areas.tolist())))
+        found.update(_overlaps(truth_ids[rows].ravel(), prediction_ids[rows].ravel()))
     return dict(found)
+
+
+def _overlaps(truth_ids: np.ndarray, prediction_ids: np.ndarray) -> Overlaps:
+    """Of (N,) ids; runs of the same pair are counted as one, since sorting all pixels is slow."""
+    if not len(truth_ids):
+        return {}
+    changes = truth_ids[1:] != truth_ids[:-1]
+    changes |= prediction_ids[1:] != prediction_ids[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
+    lengths = np.diff(starts, append=len(truth_ids))
+    both = truth_ids[starts].astype(np.int64) << 32 | prediction_ids[starts].astype(np.int64)
+    order = np.argsort(both)
+    both = both[order]
+    firsts = np.flatnonzero(np.concatenate([[True], both[1:] != both[:-1]]))
+    pixels = np.add.reduceat(lengths[order], firsts)
+    values = both[firsts]
+    pairs = zip((values >> 32).tolist(), (values & 0xFFFFFFFF).tolist())
+    return dict(zip(pairs, pixels.tolist()))
 
 
 def count_segments(

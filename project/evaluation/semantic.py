@@ -10,16 +10,16 @@ from project.data.files import some_of
 from project.data.labels import read_semantic
 from project.errors import ConfigError, PredictionsError, nearest
 from project.evaluation.base import ImageEvaluator, ImageId, check_size, image_order
-from project.evaluation.boundary import boundary_counts
 from project.evaluation.confusion import (
     TRUE,
-    confusion_matrix,
     mean_iou,
     semantic_scores,
     statistics,
 )
 from project.evaluation.image_statistics import PixelCounts
+from project.evaluation.label_counts import label_counts
 from project.evaluation.rand import image_rand_scores
+from project.layers.best_class import best_class
 
 RAND_SCORES = ("VRand", "ARE")
 
@@ -84,18 +84,17 @@ class SemanticEvaluator(ImageEvaluator):
         record = self.start_image(image_id, source)
         names = self.info.categories.semantic
         check_size(prediction.shape, record, source)
-        wrong = (prediction < 0) | ((prediction >= len(names)) & (prediction != IGNORE_LABEL))
-        if wrong.any():
+        wrong = _wrong_ids(prediction, len(names))
+        if wrong is not None:
             raise PredictionsError(
                 f"{source}: {self.info.name} has the semantic ids 0 to {len(names) - 1}; the"
                 f" prediction holds {np.unique(prediction[wrong])[:5].tolist()} in"
                 f" {wrong.mean():.1%} of its pixels"
             )
         truth = read_semantic(record, self.info)
-        prediction = prediction.astype(np.uint8)
-        matrix = confusion_matrix(truth, prediction, len(names))
+        prediction = prediction.astype(np.uint8, copy=False)
+        matrix, boundary = label_counts(truth, prediction, len(names))
         row, counts = self._rows[image_id], statistics(matrix)
-        boundary = boundary_counts(truth, prediction, len(names))
         self._counts[row] += np.concatenate([counts, boundary], axis=1).astype(np.int32)
         self._unclassified += int(matrix[:, -1].sum())
         if self._foreground:
@@ -166,6 +165,15 @@ def check_foreground(name: str, classes: tuple[str, ...], where: str) -> None:
         )
 
 
+def _wrong_ids(prediction: np.ndarray, num_classes: int) -> np.ndarray | None:
+    """(H, W) bool: ids that are neither a class nor `IGNORE_LABEL`; None where there is none."""
+    lowest, highest = prediction.min(initial=0), prediction.max(initial=0)
+    if lowest >= 0 and highest < num_classes:
+        return None
+    wrong = (prediction < 0) | ((prediction >= num_classes) & (prediction != IGNORE_LABEL))
+    return wrong if wrong.any() else None
+
+
 def _mean(values: np.ndarray) -> float | None:
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else None
@@ -174,5 +182,4 @@ def _mean(values: np.ndarray) -> float | None:
 def _argmax(logits: torch.Tensor, num_classes: int) -> torch.Tensor:
     """(K, H, W) logits to (H, W) uint8 ids, on the logits' own device."""
     assert logits.shape[0] == num_classes, (tuple(logits.shape), num_classes)
-    # max() finds the same indices as argmax(), on CPUs several times as fast.
-    return logits.max(dim=0).indices.to(torch.uint8)
+    return best_class(logits)

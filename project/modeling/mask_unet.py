@@ -10,13 +10,14 @@ from detectron2.modeling import (
     build_sem_seg_head,
 )
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
-from detectron2.structures import ImageList
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from project.errors import ConfigError
 from project.modeling.batching import BatchingModel, Inputs, wanted_sizes
 from project.modeling.class_counts import check_class_counts
 from project.modeling.features import select_features
+from project.modeling.mask_paste import WindowedMasks
 from project.modeling.panoptic import Merge, build_merge
 from project.modeling.roi_heads import build_instance_heads
 
@@ -26,7 +27,13 @@ class MaskUNet(BatchingModel):
     """One backbone under Mask R-CNN (He et al. 2017, arXiv:1703.06870) and a semantic head.
 
     Legend: N images, H x W pixels of the padded batch.
+
+    Attributes:
+        windowed_masks: whether `pred_masks` are `MaskWindows`, see `project.modeling.mask_paste`,
+            for those who take them; otherwise (n, height, width) bool, as Detectron2 has them.
     """
+
+    windowed_masks = False
 
     @configurable
     def __init__(
@@ -127,7 +134,7 @@ class MaskUNet(BatchingModel):
             for output, found, size in zip(outputs, detections, sizes):
                 # Half precision under autocast, which neither NumPy nor sorting by score likes.
                 found.scores = found.scores.float()
-                output["instances"] = detector_postprocess(found, *size)
+                output["instances"] = detector_postprocess(self._windowed(found), *size)
         if self.sem_seg_head is not None:
             logits, _ = self.sem_seg_head(features, None)
             for output, own, used, size in zip(outputs, logits, images.image_sizes, sizes):
@@ -136,6 +143,12 @@ class MaskUNet(BatchingModel):
             for output in outputs:
                 output["panoptic_seg"] = self.merge(output["instances"], output["sem_seg"])
         return outputs
+
+    def _windowed(self, found: Instances) -> Instances:
+        """Detections whose masks, (n, 1, M, M), become windows if that is asked for."""
+        if self.windowed_masks and found.has("pred_masks"):
+            found.pred_masks = WindowedMasks(found.pred_masks[:, 0])
+        return found
 
 
 def _check_parts(cfg: CfgNode) -> tuple[bool, bool]:

@@ -8,12 +8,13 @@ import pytest
 from coco_cases import random_set, with_areas
 from project.evaluation.average_precision import precision_scores
 from project.evaluation.boundary import (
-    boundary_counts,
     boundary_ious,
     boundary_width,
+    extreme_in_square,
     mask_boundary,
 )
 from project.evaluation.coco_backend import score_and_match
+from project.evaluation.label_counts import label_counts
 from project.evaluation.matches import match_table
 
 
@@ -54,7 +55,7 @@ def test_label_maps_are_counted_class_by_class(classes):
         truth, prediction = truth + 250, prediction + 250
     truth[40:90, :30] = prediction[:20, 50:] = 255
     ignored, width = truth == 255, boundary_width(*truth.shape)
-    counts = boundary_counts(truth, prediction, classes)
+    counts = label_counts(truth, prediction, classes)[1]
     assert counts.shape == (classes, 2)
     for k in np.unique(truth[~ignored]):
         if k < classes:
@@ -64,11 +65,26 @@ def test_label_maps_are_counted_class_by_class(classes):
             assert 0 < counts[k, 0] < counts[k, 1]
 
 
+@pytest.mark.parametrize("width", [1, 2, 5, 16, 46])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_extremes_are_opencvs(width, dtype):
+    """In images narrower than the square, too."""
+    rng, square = np.random.default_rng(width), np.ones((2 * width + 1,) * 2, np.uint8)
+    border = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    for shape in ((1, 1), (1, 30), (40, 3), (60, 130)):
+        for share in (0.001, 0.1):
+            noise = rng.integers(1, 256, shape).astype(dtype)
+            values = np.where(rng.random(shape) < share, noise, 9).astype(dtype)
+            for choose, theirs in ((np.minimum, cv2.erode), (np.maximum, cv2.dilate)):
+                found = extreme_in_square(values, width, choose)
+                np.testing.assert_array_equal(found, theirs(values, square, **border))
+
+
 def test_classes_that_are_not_there_have_no_boundary():
     """Detectron2 subtracts an eroded label map: of the classes 3 and 5 it makes 2 as well."""
     labels = np.full((100, 100), 3, dtype=np.uint8)
     labels[30:70, 30:70] = 5
-    counts = boundary_counts(labels, labels, 6)
+    counts = label_counts(labels, labels, 6)[1]
     assert counts[[0, 1, 2, 4]].tolist() == [[0, 0]] * 4
     # 3 pixels wide: around the image and around the square for class 3, within it for class 5.
     of_5 = 40**2 - 34**2

@@ -1,11 +1,13 @@
 """Panoptic quality against a slow reference, and the rules one by one."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from project.data.categories import Categories
+from project.evaluation import panoptic_quality
 from project.evaluation.panoptic_quality import (
     IOU,
     MATCHED,
@@ -153,3 +155,19 @@ def test_large_ids_are_kept_apart():
         [[1, 2]], [segment(1, 2), segment(2, 2)], [[top, top - 1]], {top: 2, top - 1: 2}
     )
     assert counts[2].tolist() == [2 * 2**40, 2, 0, 0]
+
+
+@pytest.mark.parametrize("block", [1, 3, 20])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (1, 9), (40, 50)])
+def test_overlaps_are_those_of_single_pixels(monkeypatch, shape, block):
+    """In runs of one pixel and of many, ids up to the largest, in strips."""
+    monkeypatch.setattr(panoptic_quality, "_ROWS", 16)
+    rng = np.random.default_rng(block)
+    maps = []
+    for _ in range(2):
+        coarse = rng.choice([0, 1, 2, 2**24, 2**31 - 1], (40, 50)).astype(np.int32)
+        blocks = coarse.repeat(block, axis=0).repeat(block, axis=1)
+        maps.append(blocks[: shape[0], : shape[1]])
+    expected = Counter(zip(maps[0].ravel().tolist(), maps[1].ravel().tolist()))
+    assert overlaps(*maps) == dict(expected)
+    assert overlaps(maps[0][:0], maps[1][:0]) == {}
