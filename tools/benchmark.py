@@ -25,7 +25,7 @@ COMPARISONS = {
         "project.benchmark.check",
     ),
     "roi-align": (
-        "the separable RoIAlign against torchvision's, on CPU",
+        "our RoIAlign against Detectron2's, on CPU",
         "project.benchmark.roi_align",
     ),
 }
