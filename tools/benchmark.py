@@ -24,6 +24,10 @@ COMPARISONS = {
         "the check of a data set against reading its files with Pillow and Detectron2",
         "project.benchmark.check",
     ),
+    "infer": (
+        "prediction by Mask R-CNN R50-FPN against stock Detectron2's",
+        "project.benchmark.infer",
+    ),
     "roi-align": (
         "our RoIAlign against Detectron2's, on CPU",
         "project.benchmark.roi_align",

@@ -4,7 +4,7 @@ A bin of a RoI is a weighted sum of the cells that its bilinear samples touch. S
 cells are merged first, 9 or so cells a bin instead of 16, and the sums are torch's `embedding_bag`
 over the map as a table of N * H * W rows of C numbers: the C numbers of a cell lie side by side and
 are added by vector instructions on all threads. The gradient is the same with bins and cells
-exchanged: a bag for each cell holds the bins that it adds to, so that no two threads write one cell.
+exchanged: a bag for each cell holds the bins that it adds to: no two threads write one cell.
 `embedding_bag`'s own gradient orders the same pairs more slowly, and sparse products took twice as
 long as bags.
 
