@@ -32,7 +32,16 @@ COMPARISONS = {
         "our RoIAlign against Detectron2's, on CPU",
         "project.benchmark.roi_align",
     ),
+    "train": (
+        "a training step of a small Mask R-CNN against stock Detectron2's",
+        "project.benchmark.train",
+    ),
+    "unet": (
+        "forward and backward pass of the U-Net against the same in float32 and NCHW, on CPU",
+        "project.benchmark.unet",
+    ),
 }
+WITH_DEVICE = ("infer", "train")  # whose `pairs` take one
 # Those that `all` runs.
 WITH_GOALS = [name for name in COMPARISONS if name != "check"]
 
@@ -51,6 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--only", default="", metavar="TEXT", help="names that hold TEXT")
         command.add_argument("--goals", action="store_true", help="only those that have a goal")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+        if name in WITH_DEVICE:
+            command.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     _add_all(commands)
     _add_cost(commands)
     _add_zoo(commands)
@@ -129,13 +140,14 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
+    words = {"device": arguments.device} if "device" in arguments else {}
     pairs = [
         pair
-        for pair in benchmark.pairs()
+        for pair in benchmark.pairs(**words)
         if arguments.only in pair.name and (pair.goal is not None or not arguments.goals)
     ]
     if not pairs:
-        names = "\n".join(pair.name for pair in benchmark.pairs())
+        names = "\n".join(pair.name for pair in benchmark.pairs(**words))
         arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
     comparisons = []
     for pair in pairs:
