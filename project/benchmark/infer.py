@@ -23,7 +23,8 @@ from project.modeling.testing import build_test_model
 CONFIGS = Path(detectron2.__file__).parent / "model_zoo" / "configs"
 CONFIG = CONFIGS / "COCO-InstanceSegmentation" / "mask_rcnn_R_50_FPN_3x.yaml"
 SIZE = (480, 640)
-CLASSES = ["MODEL.ROI_HEADS.NUM_CLASSES", "80"]  # which ours takes from the data
+# Of both: ours takes the number of classes from the data otherwise.
+KEYS: list[Any] = ["MODEL.WEIGHTS", "", "MODEL.ROI_HEADS.NUM_CLASSES", 80]
 # Detections of the two that must have a partner of the same class, and how near it is: of the least
 # IoU of boxes and difference of scores.
 EXACT = {"share": 0.98, "iou": 0.999, "score": 1e-3}
@@ -33,7 +34,8 @@ LOOSE = {"share": 0.6, "iou": 0.8, "score": 0.15}
 def pairs(device: str = "cpu") -> Iterator[Pair]:
     """As a user runs it, then in float32 with the same results."""
     name = f"Mask R-CNN R50-FPN, {SIZE[0]}x{SIZE[1]}, one image"
-    default, float32 = [], ["SOLVER.AMP.ENABLED", "False"]
+    default: list[Any] = []
+    float32: list[Any] = ["SOLVER.AMP.ENABLED", False]
     goals = (2.5, 1.7) if device == "cpu" else (None, None)
     yield Pair(f"{name}, as set", partial(build, default, LOOSE, device), goals[0])
     yield Pair(f"{name}, float32", partial(build, float32, EXACT, device), goals[1])
@@ -44,16 +46,17 @@ def conclusion(comparisons: Sequence[Comparison]) -> str:
     return "\n".join(f"{c.name}: {1e3 / c.candidate:.2f} images a second" for c in comparisons)
 
 
-def build(overrides: list[str], bounds: dict[str, float], device: str) -> tuple[Run, Run]:
+def build(overrides: list[Any], bounds: dict[str, float], device: str) -> tuple[Run, Run]:
     """Stock Detectron2's model and ours with the same weights, whose results must agree."""
     stock_cfg = get_cfg()
     stock_cfg.merge_from_file(str(CONFIG))
-    stock_cfg.MODEL.DEVICE = device
+    stock_cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device])
     torch.manual_seed(0)
     stock = build_model(stock_cfg).eval()
     batch = [make_image()]
     spread_scores(stock, batch)
-    cfg = load_config(CONFIG, ["MODEL.DEVICE", device, *CLASSES, *overrides])
+    cfg = load_config(CONFIG)
+    cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device, *overrides])
     model = build_model(cfg)
     model.load_state_dict(stock.state_dict())
     ours = build_test_model(cfg, model.eval())
