@@ -55,7 +55,16 @@ def quick_copy(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 
 def _lower(model: nn.Module, dtype: torch.dtype, device: str) -> None:
-    """Runs a model under autocast, in place; weights are rounded once and not in every call."""
+    """Runs a model under autocast, in place; weights are rounded once and not in every call.
+
+    Parts that turn autocast off say so by an attribute `in_float32`; their weights stay.
+    """
+    kept = {
+        layer
+        for module in model.modules()
+        if getattr(module, "in_float32", False)
+        for layer in module.modules()
+    }
     precise = {
         layer
         for module in model.modules()
@@ -63,7 +72,7 @@ def _lower(model: nn.Module, dtype: torch.dtype, device: str) -> None:
         for layer in module.modules()
         if isinstance(layer, nn.Linear)
     }
-    for module in model.modules():
+    for module in set(model.modules()) - kept:
         if module in precise:
             module.forward = partial(_in_float32, module.forward, device)
         elif type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or _is_wrapped(module):
