@@ -5,6 +5,7 @@ other weights and bias (Jacob et al. 2018, arXiv:1712.05877, section 3.2); a pas
 """
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
@@ -22,14 +23,16 @@ def fold_batch_norms(module: nn.Module) -> None:
         module: in evaluation; it cannot be trained afterwards.
     """
     for child in list(module.modules()):
-        if type(child) is Conv2d and _is_fixed(child.norm):
-            _fold(child, child.norm)
-            child.norm = None
+        if type(child) is Conv2d:
+            conv: Any = child
+            if _is_fixed(conv.norm):
+                _fold(conv, conv.norm)
+                conv.norm = None
         if isinstance(child, nn.Sequential):
-            for (_, conv), (name, norm) in pairwise(child.named_children()):
-                is_plain = type(conv) is nn.Conv2d or (type(conv) is Conv2d and _is_bare(conv))
+            for (_, first), (name, norm) in pairwise(child.named_children()):
+                is_plain = type(first) is nn.Conv2d or (type(first) is Conv2d and _is_bare(first))
                 if is_plain and _is_fixed(norm):
-                    _fold(conv, norm)
+                    _fold(first, norm)
                     setattr(child, name, nn.Identity())
 
 

@@ -74,13 +74,15 @@ def _lower(model: nn.Module, dtype: torch.dtype, device: str) -> None:
     }
     for module in set(model.modules()) - kept:
         if module in precise:
-            module.forward = partial(_in_float32, module.forward, device)
+            module.forward = partial(  # type: ignore[method-assign]
+                _in_float32, module.forward, device
+            )
         elif type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or _is_wrapped(module):
             module.to(dtype)
     for name in _HEADS:
         if isinstance(head := getattr(model, name, None), nn.Module):
             head.register_forward_hook(lambda _, __, output: to_float32(output))
-    model.forward = _autocast(model.forward, device, dtype)  # type: ignore[method-assign]
+    model.forward = _autocast(model.forward, device, dtype)
 
 
 def _is_wrapped(module: nn.Module) -> bool:
