@@ -17,6 +17,7 @@ from torchvision.ops import roi_align
 from project.benchmark.timing import Comparison, Pair, Run
 from project.layers.roi_align import MAX_CELLS_FORWARD, MAX_CELLS_TRAINING, replace_roi_align
 from project.layers.separable import separable_roi_align
+from project.modeling.pooler import replace_poolers
 
 STRIDE = 4
 SAMPLES = 2
@@ -108,7 +109,7 @@ def _large_words(levels: int) -> str:
 
 
 def _large(levels: int, train: bool) -> tuple[Run, Run]:
-    """Detectron2's pooler as it is and with `replace_roi_align`, each in its models' layout.
+    """Detectron2's pooler as it is and with `replace_poolers`, each in its models' layout.
 
     One level has two samples a bin and axis; several have as many as the RoI's size asks for, which
     is Detectron2's default.
@@ -121,7 +122,7 @@ def _large(levels: int, train: bool) -> tuple[Run, Run]:
     scales = [1 / STRIDE / 2**level for level in range(levels)]
     samples = SAMPLES if levels == 1 else 0
     theirs, ours = (ROIPooler(7, scales, samples, "ROIAlignV2") for _ in range(2))
-    replace_roi_align(ours)
+    replace_poolers(ours)
     runs = [
         partial(_step, lambda *x, pooler=pooler: pooler(list(x), boxes), maps, train)
         for pooler, maps in ((theirs, features), (ours, ours_features))
