@@ -30,6 +30,10 @@ COMPARISONS = {
         "COCO's scores from a model's outputs against Detectron2's evaluator",
         "project.benchmark.coco_eval",
     ),
+    "infer": (
+        "prediction by Mask R-CNN R50-FPN against stock Detectron2's",
+        "project.benchmark.infer",
+    ),
     "mapper": (
         "reading and augmenting of training images against Detectron2's mapper",
         "project.benchmark.mapper",
@@ -47,14 +51,23 @@ COMPARISONS = {
         "project.benchmark.rle",
     ),
     "roi-align": (
-        "the separable RoIAlign against torchvision's, on CPU",
+        "our RoIAlign against Detectron2's, on CPU",
         "project.benchmark.roi_align",
     ),
     "semantic": (
         "the scores of a label map from a model's logits against Detectron2's evaluator",
         "project.benchmark.semantic",
     ),
+    "train": (
+        "a training step of a small Mask R-CNN against stock Detectron2's",
+        "project.benchmark.train",
+    ),
+    "unet": (
+        "forward and backward pass of the U-Net against the same in float32 and NCHW, on CPU",
+        "project.benchmark.unet",
+    ),
 }
+WITH_DEVICE = ("infer", "train")  # whose `pairs` take one
 # Those that `all` runs.
 WITH_GOALS = [name for name in COMPARISONS if name != "check"]
 
@@ -73,6 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--only", default="", metavar="TEXT", help="names that hold TEXT")
         command.add_argument("--goals", action="store_true", help="only those that have a goal")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
+        if name in WITH_DEVICE:
+            command.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     _add_all(commands)
     add_measurements(commands)
     return parser
@@ -105,7 +120,8 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
-    known = list(benchmark.pairs())  # none where a peer is not installed
+    words = {"device": arguments.device} if "device" in arguments else {}
+    known = list(benchmark.pairs(**words))  # none where a peer is not installed
     pairs = [
         pair
         for pair in known

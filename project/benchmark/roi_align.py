@@ -1,4 +1,4 @@
-"""The separable RoIAlign against torchvision's, on CPU.
+"""Our RoIAlign against Detectron2's, which is torchvision's operator, on CPU.
 
 Legend: N images, C channels, R RoIs, S x S the feature map, B x B the output bins.
 """
@@ -17,6 +17,7 @@ from torchvision.ops import roi_align
 from project.benchmark.timing import Comparison, Pair, Run
 from project.layers.roi_align import MAX_CELLS_FORWARD, MAX_CELLS_TRAINING, replace_roi_align
 from project.layers.separable import separable_roi_align
+from project.modeling.pooler import replace_poolers
 
 STRIDE = 4
 SAMPLES = 2
@@ -57,9 +58,21 @@ GROWING = tuple(
 )
 
 
+# An image of 480x640 pixels in a pyramid of 256 channels; RoIs as its proposals would be.
+IMAGE, CHANNELS, ROIS = (480, 640), 256, 1000
+GOALS = {False: 5.0, True: 3.0}  # by whether it trains
+ATOL = 1e-4  # between the two, relative to the largest number where that is above 1
+
+
 def pairs() -> Iterator[Pair]:
-    """All comparisons, small ones first."""
+    """All comparisons: those with a goal first, then small ones."""
     steps = (True, False)
+    for levels, train in product((1, 4), (False, True)):
+        yield Pair(
+            f"{_large_words(levels)}, {'forward+backward' if train else 'forward'}",
+            partial(_large, levels, train),
+            goal=GOALS[train],
+        )
     for case, bfloat16, last, train in product(SMALL, (False, True), (True, False), steps):
         yield _pair(case, bfloat16, last, train)
     for bfloat16 in (False, True):
@@ -87,6 +100,46 @@ def _words(bfloat16: bool, channels_last: bool, train: bool) -> str:
             "forward+backward" if train else "forward",
         )
     )
+
+
+def _large_words(levels: int) -> str:
+    height, width = (side // STRIDE for side in IMAGE)
+    what = f"RoIAlign, {height}x{width}x{CHANNELS}" if levels == 1 else "pooler of 4 FPN levels"
+    return f"{what}, {ROIS:,} RoIs 7x7"
+
+
+def _large(levels: int, train: bool) -> tuple[Run, Run]:
+    """Detectron2's pooler as it is and with `replace_poolers`, each in its models' layout.
+
+    One level has two samples a bin and axis; several have as many as the RoI's size asks for, which
+    is Detectron2's default.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = [tuple(side // STRIDE >> level for side in IMAGE) for level in range(levels)]
+    features = [torch.randn(1, CHANNELS, *size, generator=generator) for size in sizes]
+    ours_features = [level.to(memory_format=torch.channels_last) for level in features]
+    boxes = [Boxes(_proposals(generator, levels))]
+    scales = [1 / STRIDE / 2**level for level in range(levels)]
+    samples = SAMPLES if levels == 1 else 0
+    theirs, ours = (ROIPooler(7, scales, samples, "ROIAlignV2") for _ in range(2))
+    replace_poolers(ours)
+    runs = [
+        partial(_step, lambda *x, pooler=pooler: pooler(list(x), boxes), maps, train)
+        for pooler, maps in ((theirs, features), (ours, ours_features))
+    ]
+    for stock, own in zip(*(run() for run in runs), strict=True):
+        torch.testing.assert_close(own, stock, atol=ATOL * max(1, stock.abs().max()), rtol=0)
+    return runs[0], runs[1]
+
+
+def _proposals(generator: torch.Generator, levels: int) -> Tensor:
+    """(ROIS, 4) boxes within the image, with sides of 16 pixels to half of it."""
+    size = torch.tensor(IMAGE[::-1])
+    sides = 16 * (size / 32) ** torch.rand(ROIS, 2, generator=generator)
+    if levels == 1:  # the finest level alone is given the small ones
+        sides = sides.clamp(max=224)
+    corners = (size - sides) * torch.rand(ROIS, 2, generator=generator)
+    return torch.cat([corners, corners + sides], dim=1)
 
 
 def _pair(case: Case, bfloat16: bool, channels_last: bool, train: bool) -> Pair:
@@ -141,10 +194,15 @@ def _boxes(case: Case, generator: torch.Generator) -> Tensor:
     return torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
 
 
-def _step(pool: Callable[..., Tensor], features: list[Tensor], train: bool) -> None:
-    """One pooling, as in training if `train`; bfloat16 features under autocast."""
+def _step(pool: Callable[..., Tensor], features: list[Tensor], train: bool) -> list[Tensor]:
+    """One pooling, as in training if `train`; bfloat16 features under autocast.
+
+    Returns:
+        What was pooled and the gradients of the features.
+    """
     features = [level.detach().requires_grad_(train) for level in features]
     with torch.autocast("cpu", torch.bfloat16, enabled=features[0].dtype == torch.bfloat16):
         pooled = pool(*features)
     if train:
         pooled.backward(pooled.detach())
+    return [pooled.detach(), *(level.grad for level in features if level.grad is not None)]

@@ -14,12 +14,12 @@ from project.engine.data_check import CHECKS
 from project.engine.loader import check_sampling
 from project.engine.optim import CLIPPERS, OPTIMIZERS, SCHEDULERS
 from project.engine.solver_checks import check_metrics, check_solver
-from project.engine.step import DTYPE_NAMES, amp_dtype
 from project.errors import ConfigError
 from project.evaluation.coco_backend import NAMES
 from project.layers.blocks import check_choice
 from project.modeling.hugging_face.library import TASKS
 from project.modeling.loss_list import read_losses
+from project.modeling.precision import DTYPE_NAMES, amp_dtype
 from project.modeling.roi_heads import check_roi_config
 from project.modeling.testing import check_test_time
 

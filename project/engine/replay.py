@@ -13,9 +13,9 @@ import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.config import config_of
 from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.batch_file import from_plain
-from project.engine.step import amp_dtype
 from project.engine.weights_files import read_weights_file
 from project.errors import WeightsError
+from project.modeling.precision import amp_dtype
 from project.safe_yaml import parse_yaml
 
 _NEEDED = {"config", "seed", "iteration", "rank", "losses", "gradient_norm", "batch", "model"}

@@ -1,48 +1,16 @@
 """One training step: forward, backward, clipping, update; with mixed precision on any device."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from project.engine.nonfinite import FiniteGuard, Step
-from project.errors import ConfigError
-from project.layers.blocks import check_choice
-from project.layers.cpu import has_fast_bfloat16
-
-logger = logging.getLogger(__name__)
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-DTYPE_NAMES = ("auto", *DTYPES)  # of SOLVER.AMP.DTYPE
-
-
-def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
-    """Number format of mixed precision.
-
-    Returns:
-        None where SOLVER.AMP is off, and for "auto" on a CPU that is slow with bfloat16.
-
-    Raises:
-        ConfigError: SOLVER.AMP.DTYPE is not known, or is fp16 on a CPU.
-    """
-    amp, on_cpu = cfg.SOLVER.AMP, cfg.MODEL.DEVICE == "cpu"
-    check_choice("SOLVER.AMP.DTYPE", amp.DTYPE, DTYPE_NAMES)
-    if not amp.ENABLED:
-        return None
-    if amp.DTYPE == "auto" and on_cpu and not has_fast_bfloat16():
-        logger.info("no mixed precision: this CPU is slow with bfloat16 (SOLVER.AMP.DTYPE auto)")
-        return None
-    name = ("bf16" if on_cpu else "fp16") if amp.DTYPE == "auto" else amp.DTYPE
-    if name == "fp16" and on_cpu:
-        raise ConfigError("SOLVER.AMP.DTYPE fp16 needs a GPU; on the CPU use bf16 or auto")
-    return DTYPES[name]
 
 
 class TrainStep(SimpleTrainer):

@@ -43,11 +43,13 @@ from project.engine.run_folder import check_space
 from project.engine.setup import portable
 from project.engine.signals import Interrupted, SignalHook
 from project.engine.statistics import StatisticsHook
-from project.engine.step import TrainStep, amp_dtype
+from project.engine.step import TrainStep
 from project.engine.storage import BoundedStorage
 from project.engine.validation import ValidationLosses
 from project.errors import UserError
 from project.evaluation.results import DatasetResults
+from project.modeling.precision import amp_dtype
+from project.modeling.quick import quicken
 
 logger = logging.getLogger(__name__)
 
@@ -246,6 +248,7 @@ class Trainer(DefaultTrainer):
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """The meta architecture that MODEL.META_ARCHITECTURE names."""
         model = build_model(cfg)
+        quicken(cfg, model)
         count = sum(p.numel() for p in model.parameters())
         logger.info("%s with %.2f million parameters", type(model).__name__, count / 1e6)
         return model

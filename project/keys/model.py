@@ -7,8 +7,8 @@ def add_model_keys(cfg: CfgNode) -> None:
     """Adds keys of MODEL that every model has, and those of the U-Net, in place."""
     # "auto": the GPU where there is one, otherwise the CPU.
     cfg.MODEL.DEVICE = "auto"
-    # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores.
-    cfg.MODEL.CHANNELS_LAST = False
+    # Memory layout NHWC: faster convolutions on CPUs with bf16 and on tensor cores. EXACT has NCHW.
+    cfg.MODEL.CHANNELS_LAST = True
     # Computes the backbone's stages again in the backward pass instead of keeping what they need:
     # about a third more time, much less memory.
     cfg.MODEL.GRADIENT_CHECKPOINTING = False

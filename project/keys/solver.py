@@ -31,6 +31,8 @@ def add_solver_keys(cfg: CfgNode) -> None:
     cfg.SOLVER.EARLY_STOPPING = CfgNode({"METRIC": "auto", "PATIENCE": 0, "MIN_DELTA": 0.0})
     # "WarmupCosineLR" and "WarmupPolyLR" hold BASE_LR until this share of MAX_ITER.
     cfg.SOLVER.DECAY_START = 0.0
+    # Mixed precision in training and in prediction; False, or EXACT, is float32 in both.
+    cfg.SOLVER.AMP.ENABLED = True
     # Number format of mixed precision (SOLVER.AMP.ENABLED): "bf16", "fp16" (GPU only) or
     # "auto": fp16 on a GPU, bf16 on a CPU that is quick with it, none on any other CPU.
     cfg.SOLVER.AMP.DTYPE = "auto"

@@ -1,8 +1,9 @@
-"""Detectron2's `ROIAlign` with a quicker way for small feature maps on CPUs.
+"""Detectron2's `ROIAlign` with quicker ways on CPUs.
 
 torchvision's operator visits four cells a sample, and its backward on the CPU runs in one thread.
-The two products of `project.layers.separable` run in the matrix library, forwards and backwards;
-their cost grows with the cells of the map, torchvision's does not, so each has its place.
+The two products of `project.layers.separable` run in the matrix library, and their cost grows with
+the cells of the map; the sums of `project.layers.bags` cost the same on maps of any size, but their
+gradient orders its pairs first.
 
 Legend: N images, C channels, H x W cells of the feature map, R RoIs, P x Q output bins,
 S samples a bin and axis.
@@ -15,19 +16,25 @@ from detectron2.layers import ROIAlign
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from project.layers.separable import separable_roi_align
+from project.layers.bags import bag_roi_align
+from project.layers.separable import Grid, separable_roi_align
 
-# Cells H * W up to which the products are used. `tools/benchmark.py roi-align` on 2 AVX512 cores
-# in float32 (bfloat16 is two to three times quicker still), 64 and 256 channels:
-#   forward + backward: 10x to 11x at 16x16, 4.3x to 5.1x at 32x32, about 2x at 64x64;
-#   forward alone: 2.9x at 16x16, 1.7x to 1.8x at 32x32, 1.0x to 1.3x at 48x48; with one thread
-#   and RoIs spread unevenly over the images it is even at 32x32.
-MAX_CELLS_TRAINING = 64 * 64
-MAX_CELLS_FORWARD = 32 * 32
+# Cells H * W up to which the products are used, and bags above. On 2 AVX512 cores that others used
+# too, with 64 and 256 channels, bags were quicker by (products / bags, float32 and bfloat16)
+#   forward: 1.2x to 2.9x at 8x8, 1.6x to 4.7x at 16x16, 2.1x to 6.4x at 32x32;
+#   forward + backward: 0.6x to 1.9x at 8x8, 0.5x to 2.1x at 24x24, 0.9x to 4.2x at 32x32.
+MAX_CELLS_TRAINING = 24 * 24
+MAX_CELLS_FORWARD = 4 * 4
+# A map has to be turned to channels_last for bags: in a copy that costs more than it saves where
+# it has more than so many cells a bin.
+MAX_CELLS_A_BIN = 8
+# Samples a bin and axis where their number follows from the RoI's size; RoIs of real images have
+# fewer, and those that have more are torchvision's.
+MAX_SAMPLES = 256
 
 
 class RoIAlign(nn.Module):
-    """Detectron2's `ROIAlign`: separable where that is quicker, torchvision's operator elsewhere.
+    """Detectron2's `ROIAlign`, in the quickest of the three ways.
 
     RoI coordinates stay in float32 (or better) for features of lower precision; Detectron2 rounds
     them to the features' type, which moves a bfloat16 edge at 200 pixels by up to half a pixel.
@@ -65,10 +72,12 @@ class RoIAlign(nn.Module):
         Returns:
             (R, C, P, Q) in the features' dtype.
         """
-        if self.is_separable(features):
-            return separable_roi_align(
-                features, rois, self.output_size, self.spatial_scale, self.sampling_ratio
-            )
+        grid = Grid(self.output_size, self.spatial_scale, self.sampling_ratio)
+        if self.is_ours(features) and self._is_sampled(rois):
+            if self.is_separable(features):
+                return separable_roi_align(features, rois, *grid)
+            if self.is_bagged(features, len(rois)):
+                return bag_roi_align(features, rois, grid)
         precise = torch.promote_types(features.dtype, torch.float32)
         pooled = roi_align(
             features.to(precise),
@@ -80,21 +89,38 @@ class RoIAlign(nn.Module):
         )
         return pooled.to(features.dtype)
 
-    def is_separable(self, features: Tensor) -> bool:
-        """Whether `separable_roi_align` pools these features.
+    def is_ours(self, features: Tensor) -> bool:
+        """Whether one of our ways may pool these features.
 
         Graphs that are traced, compiled or exported keep the one operator that exporters know.
         """
-        training = features.requires_grad and torch.is_grad_enabled()
-        most_cells = MAX_CELLS_TRAINING if training else MAX_CELLS_FORWARD
         return (
             self.aligned
-            and self.sampling_ratio > 0
             and features.device.type == "cpu"
-            and features.shape[-2] * features.shape[-1] <= most_cells
             and not torch.jit.is_tracing()
             and not torch.compiler.is_compiling()
         )
+
+    def is_separable(self, features: Tensor) -> bool:
+        """Whether the map is so small that products are quicker than bags."""
+        training = features.requires_grad and torch.is_grad_enabled()
+        most_cells = MAX_CELLS_TRAINING if training else MAX_CELLS_FORWARD
+        return features.shape[-2] * features.shape[-1] <= most_cells
+
+    def is_bagged(self, features: Tensor, num_rois: int) -> bool:
+        """Whether bags are quicker than torchvision's operator."""
+        bins = num_rois * self.output_size[0] * self.output_size[1]
+        return (
+            features.is_contiguous(memory_format=torch.channels_last)
+            or features[:, 0].numel() <= MAX_CELLS_A_BIN * bins
+        )
+
+    def _is_sampled(self, rois: Tensor) -> bool:
+        """Whether bins have no more than MAX_SAMPLES; False for RoIs that are not finite."""
+        if self.sampling_ratio > 0 or not len(rois):
+            return True
+        sides = (rois[:, 3:] - rois[:, 1:3]).abs().amax(dim=0) * self.spatial_scale
+        return float(sides.amax()) <= MAX_SAMPLES * min(self.output_size)
 
     def extra_repr(self) -> str:
         return (

@@ -10,7 +10,7 @@ S samples a bin and axis.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,27 @@ BLOCK_ELEMENTS = 2**21
 PRODUCT_DTYPES = {torch.float32, torch.float64}
 if has_fast_bfloat16():
     PRODUCT_DTYPES.add(torch.bfloat16)
+
+
+class Grid(NamedTuple):
+    """Bins and samples of RoIs.
+
+    Attributes:
+        bins: P and Q.
+        scale: cells a pixel.
+        samples: S; 0 takes as many as a bin has cells, of each RoI and axis, rounded up.
+    """
+
+    bins: tuple[int, int]
+    scale: float
+    samples: int
+
+    def cells(self, rois: Tensor, dtype: torch.dtype) -> Tensor:
+        """(R, 5) in pixels -> (R, 4) x1, y1, x2, y2 in cells, where 0 is the first cell's centre.
+
+        They are in float32 or better, whatever the features' dtype.
+        """
+        return rois[:, 1:].to(torch.promote_types(dtype, torch.float32)) * self.scale - 0.5
 
 
 def separable_roi_align(
@@ -48,7 +69,7 @@ def separable_roi_align(
         rois: (R, 5): image in [0, N), x1, y1, x2, y2 in pixels; not differentiated.
         output_size: P and Q.
         spatial_scale: cells a pixel.
-        sampling_ratio: S, at least 1.
+        sampling_ratio: S; 0 takes torchvision's adaptive number.
 
     Returns:
         (R, C, P, Q) in the features' dtype and in the channels_last format, in which both products
@@ -64,9 +85,9 @@ def separable_roi_align(
     most = max(1, BLOCK_ELEMENTS // (bins_y * width * channels))
     slots, blocks = _pack(images, len(features), most)
     with torch.no_grad():
-        precise = torch.promote_types(features.dtype, torch.float32)
-        boxes = rois.new_zeros(blocks[-1].slots.stop if blocks else 0, 4, dtype=precise)
-        boxes[slots] = rois[:, 1:].to(precise) * spatial_scale - 0.5
+        cells = Grid(output_size, spatial_scale, sampling_ratio).cells(rois, features.dtype)
+        boxes = cells.new_zeros(blocks[-1].slots.stop if blocks else 0, 4)
+        boxes[slots] = cells
         x1, y1, x2, y2 = boxes.unbind(dim=1)
         rows = bin_weights(y1, y2, bins_y, sampling_ratio, height)
         columns = bin_weights(x1, x2, bins_x, sampling_ratio, width)
@@ -86,7 +107,7 @@ def bin_weights(start: Tensor, end: Tensor, bins: int, samples: int, size: int) 
         start: (R,) first edge in cells, where 0 is the centre of the first cell.
         end: (R,) second edge.
         bins: P or Q.
-        samples: S.
+        samples: S; 0 takes as many as a bin has cells, rounded up.
         size: H or W.
 
     Returns:
@@ -97,8 +118,16 @@ def bin_weights(start: Tensor, end: Tensor, bins: int, samples: int, size: int) 
     # Torchvision's order of operations: a sample at exactly -1 or `size` must round as it does
     # there, since beyond these its value jumps to zero.
     at = start[:, None, None] + torch.arange(bins, **kind)[:, None] * bin_size
-    at = at + (torch.arange(samples, **kind) + 0.5) * bin_size / samples  # (R, bins, S)
-    share = ((at >= -1) & (at <= size)) / samples
+    if samples:
+        number, own = torch.arange(samples, **kind), torch.tensor(samples, **kind)
+    else:
+        own = bin_size.ceil().clamp(min=1)  # a bin below 0 has none
+        number = torch.arange(int(own.max()) if len(own) else 0, **kind)
+    at = at + (number + 0.5) * bin_size / own  # (R, bins, S)
+    counts = (at >= -1) & (at <= size)
+    if not samples:
+        counts &= (number < own) & (bin_size > 0)
+    share = counts / own
     at = at.clamp(0, size - 1)
     low = at.floor()
     weight_high = (at - low) * share

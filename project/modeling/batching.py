@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from project.layers.blocks import check_choice
 from project.modeling.pixels import normalize_image
+from project.modeling.precision import arrange, memory_format, takes_channels_last
 
 Inputs = list[dict[str, Any]]
 
@@ -30,7 +31,7 @@ class BatchingModel(nn.Module):
         pixel_mean: list[float],
         pixel_std: list[float],
         normalization: str = "fixed",
-        channels_last: bool = False,
+        layout: torch.memory_format = torch.contiguous_format,
     ):
         """Keeps the backbone; subclasses call `arrange` when they have all their parts.
 
@@ -39,7 +40,7 @@ class BatchingModel(nn.Module):
             pixel_mean: of each image channel, in the order of INPUT.FORMAT.
             pixel_std: of each image channel.
             normalization: "fixed" by the two, or "image" by each image's own mean and deviation.
-            channels_last: keeps images and convolution weights in the memory layout NHWC.
+            layout: memory format of images and convolution weights.
 
         Raises:
             ConfigError: an unknown normalisation.
@@ -50,7 +51,7 @@ class BatchingModel(nn.Module):
         self.own_statistics = normalization == "image"
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.memory_format = layout
 
     @staticmethod
     def batching_from_config(cfg: CfgNode, backbone: Backbone) -> dict[str, Any]:
@@ -60,12 +61,14 @@ class BatchingModel(nn.Module):
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "normalization": cfg.MODEL.PIXEL_NORMALIZATION,
-            "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "layout": memory_format(cfg),
         }
 
     def arrange(self) -> None:
-        """Brings all weights into the memory layout of the images."""
-        self.to(memory_format=self.memory_format)
+        """Brings images and all weights into one memory layout, the usual one if they must."""
+        if not takes_channels_last(self):
+            self.memory_format = torch.contiguous_format
+        arrange(self, self.memory_format)
 
     @property
     def device(self) -> torch.device:

@@ -21,6 +21,8 @@ from project.modeling.features import select_features
 class PointRendHead(PointRendMaskHead):
     """Detectron2's head, also for class-agnostic masks, batches without objects and autocast."""
 
+    in_float32 = True  # see `project.modeling.quick`
+
     def __init__(self, cfg: CfgNode, input_shape: dict[str, ShapeSpec]):
         """Builds the coarse head and the point head.
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
-from project.layers.roi_align import replace_roi_align
 from project.layers.roi_pool import replace_roi_pool
 from project.modeling.features import select_features
 from project.modeling.mask_heads import check_losses
+from project.modeling.pooler import replace_poolers
 
 POOLERS = ("ROIAlignV2", "ROIAlign", "ROIPool")
 # Mask heads that take whole levels and pool by themselves.
@@ -100,7 +100,8 @@ def build_instance_heads(cfg: CfgNode, shapes: dict[str, ShapeSpec]) -> nn.Modul
     if cfg.MODEL.ROI_MASK_HEAD.NAME in SELF_POOLING:
         cfg.MODEL.ROI_MASK_HEAD.POOLER_TYPE = ""
     heads = build_roi_heads(cfg, shapes)
-    replace_roi_align(heads)
+    if not cfg.EXACT:
+        replace_poolers(heads)
     replace_roi_pool(heads)
     return heads
 

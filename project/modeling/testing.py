@@ -6,18 +6,20 @@ from torch import nn
 from project.data.architectures import model_parts
 from project.errors import ConfigError
 from project.modeling.panoptic import build_merge, count_stuff
+from project.modeling.quick import quick_copy
 from project.modeling.tiles import ALIGNMENT
 from project.modeling.tiling import TiledModel
 from project.modeling.views import AugmentedModel, views_of
 
 
 def build_test_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
-    """Wraps a model for testing; the model itself where the config asks for nothing.
+    """Makes a model quick for testing, in a copy, and wraps it in views and tiles.
 
     Args:
         cfg: complete, see `project.engine.setup.prepare_config`.
-        model: of the config; tiles are seen in all views.
+        model: of the config; tiles are seen in all views. What is done to it later has no effect.
     """
+    model = quick_copy(cfg, model)
     if cfg.TEST.AUG.ENABLED:
         model = AugmentedModel(
             model,

@@ -13,8 +13,8 @@ import factories
 from project.config import load_config
 from project.data.architectures import ARCHITECTURES
 from project.engine.setup import portable, prepare_config, resolve_device
-from project.engine.step import amp_dtype
 from project.errors import ConfigError, DatasetError
+from project.modeling.precision import amp_dtype
 from tool_runner import TINY
 
 BOXES = ["MODEL.MASK_ON", "False", "MODEL.MASK_UNET.SEMANTICS", "False"]
@@ -126,7 +126,7 @@ def test_auto_is_no_mixed_precision_on_a_slow_cpu(monkeypatch, caplog):
     words = ["MODEL.DEVICE", "cpu", "SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE"]
     found = {}
     for fast in (True, False):
-        monkeypatch.setattr("project.engine.step.has_fast_bfloat16", lambda fast=fast: fast)
+        monkeypatch.setattr("project.modeling.precision.has_fast_bfloat16", lambda fast=fast: fast)
         with caplog.at_level("INFO"):
             found[fast] = [amp_dtype(load_config(None, [*words, n])) for n in ("auto", "bf16")]
         assert len(caplog.records) == (not fast)

@@ -10,8 +10,9 @@ from torch import nn
 from project.config import load_config
 from project.engine.checkpoint import Checkpointer
 from project.engine.loader import batch_size
-from project.engine.step import TrainStep, amp_dtype
+from project.engine.step import TrainStep
 from project.errors import ConfigError
+from project.modeling.precision import amp_dtype
 
 
 class Probe(nn.Module):

@@ -11,6 +11,7 @@ from project.data.register import dataset_records
 from project.engine.setup import prepare_config
 from project.errors import ConfigError, WeightsError
 from project.inference.predictor import Predictor
+from project.modeling.testing import build_test_model
 from tool_runner import TINY
 
 
@@ -34,7 +35,7 @@ def test_it_predicts_what_the_evaluation_sees(trained, size):
     item = SegmentationMapper(cfg, is_train=False)(record)
     assert item["image"].shape[-1] == (64 if size == "0" else 96)
     with torch.no_grad():
-        expected = predictor.model.eval()([item])[0]
+        expected = build_test_model(cfg, predictor.model).eval()([item])[0]
     assert len(expected["instances"]) > 0 and len(expected["panoptic_seg"][1]) > 0
     same(predictor(read_image(record["file_name"], "BGR")), expected)
     same(predictor(read_image(record["file_name"], "RGB"), "RGB"), expected)

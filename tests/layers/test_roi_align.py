@@ -1,5 +1,7 @@
 """RoIAlign as two products against torchvision's operator, and where each of them is used."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from detectron2.layers import ROIAlign
@@ -8,6 +10,7 @@ from detectron2.structures import Boxes
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
+from project.layers import roi_align as module
 from project.layers import separable
 from project.layers.roi_align import RoIAlign, replace_roi_align
 from project.layers.separable import separable_roi_align
@@ -187,19 +190,53 @@ def test_autocast_leaves_float32_features_exact():
 @pytest.mark.parametrize(
     ("words", "features", "expected"),
     [
-        ({}, torch.empty(1, 1, 32, 32), True),
-        ({}, torch.empty(1, 1, 32, 32, dtype=torch.bfloat16), True),
-        ({}, torch.empty(1, 1, 32, 33), False),
-        ({}, torch.empty(1, 1, 64, 64, requires_grad=True), True),
-        ({}, torch.empty(1, 1, 65, 64, requires_grad=True), False),
-        ({}, torch.empty(1, 1, 8, 8, device="meta"), False),
-        ({"sampling_ratio": 0}, torch.empty(1, 1, 8, 8), False),
-        ({"aligned": False}, torch.empty(1, 1, 8, 8), False),
+        ({}, torch.empty(1, 1, 4, 4), "products"),
+        ({}, torch.empty(1, 1, 4, 4, dtype=torch.bfloat16), "products"),
+        ({}, torch.empty(1, 1, 4, 5), "bags"),
+        ({}, torch.empty(1, 1, 24, 24, requires_grad=True), "products"),
+        ({}, torch.empty(1, 1, 25, 24, requires_grad=True), "bags"),
+        ({"sampling_ratio": 0}, torch.empty(1, 1, 4, 4), "products"),
+        ({"sampling_ratio": 0}, torch.empty(1, 1, 8, 8), "bags"),
+        ({}, torch.empty(1, 2, 80, 80), "torchvision"),  # one RoI is not worth turning the map
+        ({}, torch.empty(1, 2, 80, 80).to(memory_format=torch.channels_last), "bags"),
+        ({"sampling_ratio": 0, "spatial_scale": 1e4}, torch.empty(1, 1, 8, 8), "torchvision"),
+        ({"aligned": False}, torch.empty(1, 1, 8, 8), "torchvision"),
     ],
 )
-def test_where_the_products_are_used(words, features, expected):
+def test_where_each_way_is_used(monkeypatch, words, features, expected):
     pooler = RoIAlign(**{"output_size": 7, "spatial_scale": 0.25, "sampling_ratio": 2, **words})
-    assert pooler.is_separable(features) is expected
+    names = {"separable_roi_align": "products", "bag_roi_align": "bags", "roi_align": "torchvision"}
+    for name, way in names.items():
+        monkeypatch.setattr(module, name, lambda *_, way=way: Named(way))
+    assert pooler(features, torch.tensor([[0, 1.0, 1, 9, 9]])).name == expected
+
+
+class Named(NamedTuple):
+    """In place of pooled RoIs."""
+
+    name: str
+
+    def to(self, _: object) -> "Named":
+        return self
+
+
+@pytest.mark.parametrize("bins", [(7, 7), (2, 5)])
+@pytest.mark.parametrize("size", [(4, 4), (7, 24)])
+def test_adaptive_samples_equal_torchvisions(size, bins):
+    """Sides of up to 1.6 maps make 0 to 20 samples; torchvision refuses sides below 0."""
+    features, rois = random_features(5, 6, *size), random_rois(40, 4, *size)
+    rois[:, 1:] = rois[:, 1:].view(-1, 2, 2).sort(dim=1).values.flatten(1)
+    theirs, their_grad = pool_and_grad(
+        lambda x: roi_align(x, rois, bins, 1 / STRIDE, 0, aligned=True), features
+    )
+    ours, our_grad = pool_and_grad(
+        lambda x: separable_roi_align(x, rois, bins, 1 / STRIDE, 0), features
+    )
+    fixed = roi_align(features, rois, bins, 1 / STRIDE, 2, aligned=True)
+    assert (theirs - fixed).abs().amax() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+    largest = max(1.0, their_grad.abs().amax().item())
+    torch.testing.assert_close(our_grad, their_grad, atol=1e-5 * largest, rtol=0)
 
 
 @pytest.mark.parametrize(("sampling_ratio", "aligned"), [(0, True), (2, False), (2, True)])

@@ -1,0 +1,73 @@
+"""Forward and backward pass of the published U-Net, plain and as our config runs it."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.modeling import build_model
+from torch import Tensor, nn
+
+import project.modeling  # noqa: F401  (registers the parts that a config names)
+from project.benchmark.timing import Comparison, Pair, Run
+from project.config import load_config
+from project.modeling.precision import amp_dtype
+
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "Base-UNet.yaml"
+SIDE, CLASSES = 256, 4
+CLOSE = 0.02  # of the losses, relative
+
+
+def pairs() -> Iterator[Pair]:
+    """One: the network of configs/Base-UNet.yaml on one image."""
+    yield Pair(
+        f"U-Net of 64 to 1024 channels, {SIDE}x{SIDE}, forward+backward",
+        partial(build, []),
+        goal=2.5,
+        against="the same modules in float32 and NCHW",
+    )
+
+
+def conclusion(comparisons: Sequence[Comparison]) -> str:
+    """Images a second."""
+    return "\n".join(f"{1e3 / c.candidate:.2f} images a second" for c in comparisons)
+
+
+def build(overrides: list[Any]) -> tuple[Run, Run]:
+    """With EXACT, which leaves torch's modules as they are, and without; losses must agree."""
+    batch = [make_image()]
+    runs: list[Run] = []
+    losses, weights = [], None
+    for exact in (True, False):
+        cfg = load_config(CONFIG)
+        cfg.merge_from_list(["MODEL.DEVICE", "cpu", "EXACT", exact, *overrides])
+        cfg.merge_from_list(["MODEL.SEM_SEG_HEAD.NUM_CLASSES", CLASSES])
+        torch.manual_seed(0)
+        model = build_model(cfg).train()
+        weights = weights or model.state_dict()
+        model.load_state_dict(weights)
+        runs.append(partial(_step, model, amp_dtype(cfg), batch))
+        losses.append(float(runs[-1]()))
+    if abs(losses[0] - losses[1]) > CLOSE * losses[0]:
+        raise RuntimeError(f"losses differ: {losses[0]} in float32 and {losses[1]} as set")
+    return runs[0], runs[1]
+
+
+def make_image() -> dict[str, Any]:
+    """Blocks of one colour and label each, with noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, CLASSES, (SIDE // 32, SIDE // 32), generator=generator)
+    labels = labels.repeat_interleave(32, 0).repeat_interleave(32, 1)
+    noise = torch.rand(3, SIDE, SIDE, generator=generator)
+    image = (60 * labels + 60 * noise).clamp(0, 255).to(torch.uint8)
+    return {"image": image, "sem_seg": labels, "height": SIDE, "width": SIDE}
+
+
+def _step(model: nn.Module, dtype: torch.dtype | None, batch: list[dict[str, Any]]) -> Tensor:
+    model.zero_grad(set_to_none=True)
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        loss = sum(model(batch).values())
+    assert isinstance(loss, Tensor)
+    loss.backward()
+    return loss.detach()

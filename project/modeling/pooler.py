@@ -1,0 +1,60 @@
+"""Detectron2's poolers with our RoIAlign."""
+
+import torch
+from detectron2.modeling.poolers import (
+    ROIPooler,
+    assign_boxes_to_levels,
+    convert_boxes_to_pooler_format,
+)
+from detectron2.structures import Boxes
+from torch import Tensor, nn
+
+from project.layers.roi_align import RoIAlign, replace_roi_align
+
+
+class Pooler(ROIPooler):
+    """Joins the levels' RoIs by one copy of whole RoIs, in the layout that they have.
+
+    Detectron2 fills a tensor of zeros instead, in NCHW, number by number where RoIs are in NHWC.
+    """
+
+    def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
+        """Pools every box from the level of its size, as Detectron2 does.
+
+        Args:
+            x: (N, C, H, W) of each level, finest first.
+            box_lists: of each image.
+
+        Returns:
+            (R, C, P, Q) in the order of the boxes.
+        """
+        boxes = convert_boxes_to_pooler_format(box_lists)
+        if len(x) == 1 or not self._is_ours(x) or not len(boxes):
+            return super().forward(x, box_lists)
+        levels = assign_boxes_to_levels(
+            box_lists,
+            self.min_level,
+            self.max_level,
+            self.canonical_box_size,
+            self.canonical_level,
+        )
+        order = levels.argsort(stable=True)
+        counts = levels.bincount(minlength=len(x)).tolist()
+        parts = boxes[order].split(counts)
+        pooled = [p(f, part) for p, f, part in zip(self.level_poolers, x, parts, strict=True)]
+        joined = torch.cat([part.permute(0, 2, 3, 1) for part in pooled])  # (R, P, Q, C)
+        return joined.index_select(0, order.argsort()).permute(0, 3, 1, 2)
+
+    def _is_ours(self, x: list[Tensor]) -> bool:
+        return all(
+            isinstance(pooler, RoIAlign) and pooler.is_ours(level)
+            for pooler, level in zip(self.level_poolers, x)
+        )
+
+
+def replace_poolers(module: nn.Module) -> None:
+    """Gives every Detectron2 pooler below `module` our RoIAlign, in place."""
+    replace_roi_align(module)
+    for child in module.modules():
+        if type(child) is ROIPooler:
+            child.__class__ = Pooler
