@@ -30,8 +30,10 @@ from project.data.register import register_dataset, unregister_dataset
 from project.engine.launch import launch
 from project.engine.loader import build_train_loader
 from project.engine.optim import build_gradient_clipper, build_optimizer
-from project.engine.step import TrainStep, amp_dtype
+from project.engine.step import TrainStep
 from project.evaluation.instance import InstanceEvaluator
+from project.modeling.precision import amp_dtype
+from project.modeling.quick import quicken
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _CONFIG = _REPOSITORY / "configs" / "double_digits" / "mask_unet_demo.yaml"
@@ -146,8 +148,7 @@ def _training(batch: list[dict[str, Any]]) -> Run:
     cfg = _demo()
     torch.manual_seed(0)
     model = build_model(cfg).train()
-    if cfg.MODEL.CHANNELS_LAST:
-        model = model.to(memory_format=torch.channels_last)
+    quicken(cfg, model)
     optimizer = build_optimizer(cfg, model)
     step = TrainStep(
         create_ddp_model(model, broadcast_buffers=False, device_ids=None),
