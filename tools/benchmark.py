@@ -58,6 +58,10 @@ COMPARISONS = {
         "the scores of a label map from a model's logits against Detectron2's evaluator",
         "project.benchmark.semantic",
     ),
+    "startup": (
+        "the start of the training tool against Detectron2's",
+        "project.benchmark.startup",
+    ),
     "train": (
         "a training step of a small Mask R-CNN against stock Detectron2's",
         "project.benchmark.train",

@@ -30,7 +30,7 @@ SUBSET = "RandomSubsetTrainingSampler"
 SAMPLERS = ("TrainingSampler", REPEATING, SUBSET)
 
 
-def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
+def build_train_loader(cfg: CfgNode, seed: int) -> "TrainLoader":
     """A loader of this rank's share of each batch, without end, over the images that are chosen.
 
     Args:
@@ -52,7 +52,7 @@ def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
     repeats = loader.SAMPLER_TRAIN == REPEATING
     # One copy, in memory that the workers share.
     shared = DatasetFromList(records, copy=False)
-    return DataLoader(
+    return TrainLoader(
         SeededSamples(shared, training_mapper(cfg, mapper, records, shared), seed),
         batch_sampler=BatchSampler(
             by_shape(records) if loader.ASPECT_RATIO_GROUPING else [0] * len(records),
@@ -64,15 +64,25 @@ def build_train_loader(cfg: CfgNode, seed: int) -> DataLoader:
         ),
         num_workers=loader.NUM_WORKERS,
         collate_fn=trivial_batch_collator,
-        worker_init_fn=_leave_cores,
         # It draws a seed when it starts, whenever that is: not from the numbers of an iteration.
         generator=torch.Generator(),
     )
 
 
-def _leave_cores(worker: int) -> None:
-    """One thread for OpenCV in a worker process, as torch has there: cores are for the training."""
-    cv2.setNumThreads(1)
+class TrainLoader(DataLoader):
+    """Torch's, whose worker processes have one thread for OpenCV, as they have for torch.
+
+    Cores are for the training. The number is set before the processes are forked: in a worker, that
+    would end the threads of a pool that was not copied with it, and wait for them for ever.
+    """
+
+    def __iter__(self) -> Any:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            return super().__iter__()  # starts the workers
+        finally:
+            cv2.setNumThreads(threads)
 
 
 def batch_size(cfg: CfgNode) -> int:
