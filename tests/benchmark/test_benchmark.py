@@ -130,3 +130,10 @@ def test_the_mapper_beside_detectron2s(capsys):
     assert load_tool("tools/benchmark.py").main(words) == 0
     comparison, conclusion = capsys.readouterr().out.splitlines()
     assert "goal 8x" in comparison and conclusion.endswith("ms an image")
+
+
+def test_help_is_timed_from_the_start_of_the_process(capsys):
+    assert load_tool("tools/benchmark.py").main(["startup", "--only", "help", "--rounds", "1"]) == 0
+    comparison, conclusion = capsys.readouterr().out.splitlines()
+    assert float(comparison.split("ms")[-1].split("x")[0]) > 1  # stock imports torch first
+    assert "at most 300 wanted" in conclusion
