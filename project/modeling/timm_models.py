@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from project.errors import ConfigError, NetworkError, WeightsError, nearest
-from project.layers.drawing import draw_by_width
 from project.network import fetch, hub_folder
 
 logger = logging.getLogger(__name__)
@@ -140,8 +139,6 @@ def create_network(
 ) -> nn.Module:
     """Makes a network that yields a list of features, at any image size where it can.
 
-    Without weights its layers are drawn by `draw_by_width`.
-
     Args:
         name: of timm, with or without the tag of its weights.
         in_channels: of the images; weights for others are adapted by timm.
@@ -170,8 +167,6 @@ def create_network(
         raise _other_network(file, state, str(error)) from error
     if weights:
         _check_fit(network, state, weights)
-    if not state:
-        draw_by_width(network)
     if state:
         # timm keeps the description, and with it a second copy of the weights.
         getattr(network, "pretrained_cfg", {}).pop("state_dict", None)
