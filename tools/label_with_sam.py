@@ -65,10 +65,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks what can be checked, asks the model, writes and prints what became of the prompts."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
     check_usage(
         config_file=args.config_file, dataset=args.dataset, weights=args.weights, opts=args.opts
     )
-    set_downloads(args.allow_download)
 
     from project.data.register import dataset_info, dataset_records, register_dataset
     from project.data.spec import read_spec

@@ -60,6 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Finds the images, builds the model, predicts and writes."""
     args = parse_args(argv)
+    set_downloads(args.allow_download)
     check_usage(
         config_file=args.config_file,
         dataset=args.dataset,
@@ -67,7 +68,6 @@ def main(argv: list[str] | None = None) -> int:
         opts=args.opts,
         paths={"--input": args.input},
     )
-    set_downloads(args.allow_download)
 
     from tqdm import tqdm
 

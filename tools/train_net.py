@@ -55,8 +55,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Checks everything that can be checked, then starts the ranks."""
     args = parse_args(argv)
-    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
     set_downloads(args.allow_download)
+    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
 
     from project.config import load_config
     from project.engine.addresses import fetch_weights

@@ -43,8 +43,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Maps, draws and writes one picture an image, and all of them on one sheet."""
     args = parse_args(argv)
-    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
     set_downloads(args.allow_download)
+    check_usage(config_file=args.config_file, dataset=args.dataset, opts=args.opts)
 
     from detectron2.utils.env import seed_all_rng
     from tqdm import tqdm
