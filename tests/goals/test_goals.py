@@ -43,10 +43,10 @@ def double_digits() -> Path:
 def test_demo(double_digits, seed):
     scores = train(f"demo_{seed}", "--config-file", DEMO, "SEED", str(seed))
     assert scores["images"] == 200
-    assert scores["segm"]["AP"] >= 78
+    assert scores["segm"]["AP"] >= 83
     assert scores["segm"]["AP50"] >= 98
-    assert scores["sem_seg"]["mIoU"] >= 80
-    assert scores["panoptic_seg"]["PQ"] >= 70
+    assert scores["sem_seg"]["mIoU"] >= 82
+    assert scores["panoptic_seg"]["PQ"] >= 78
 
 
 def test_isbi2012(shared_data):
