@@ -9,8 +9,8 @@ exchanged: a bag for each cell holds the bins that it adds to: no two threads wr
 long as bags.
 
 For 1,000 RoIs of 7x7 bins on 120x160 cells of 256 channels torchvision's operator, whose backward
-pass runs in one thread, takes 7.2 times as long forwards and 21.5 times forwards and backwards on two
-AVX512 cores (`tools/benchmark.py roi-align --goals`).
+pass runs in one thread, takes 7.2 times as long forwards and 21.5 times forwards and backwards on
+two AVX512 cores (`tools/benchmark.py roi-align --goals`).
 
 Legend: N images, C channels, H x W cells of the feature map, R RoIs, P x Q output bins,
 S samples a bin and axis, K pairs of a bin and a cell.
