@@ -12,6 +12,7 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from project.layers.folding import fold_batch_norms
+from project.layers.winograd import use_winograd
 from project.modeling.pooler import replace_poolers
 from project.modeling.precision import amp_dtype, arrange, memory_format
 
@@ -49,8 +50,11 @@ def quick_copy(cfg: CfgNode, model: nn.Module) -> nn.Module:
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batch_norms(copied)
     quicken(cfg, copied)
+    device = torch.device(cfg.MODEL.DEVICE).type
     if dtype is not None:
-        _lower(copied, dtype, torch.device(cfg.MODEL.DEVICE).type)
+        _lower(copied, dtype, device)
+    elif device == "cpu":
+        use_winograd(copied)
     return copied.train(training)
 
 
