@@ -6,9 +6,9 @@ for none but the direct one (uxlfoundation/oneDNN pull request 3139).
 
 Here the transforms of a tile's two axes are one product with a 36 x 36 matrix, and what is between
 them is a batch of 36 products, so all of it is BLAS. Tiles are worked on by the few hundred, so
-that they stay in the cache. On one AVX512 core it takes 1.2 to 2.3 times less time than the direct
-convolution, the more the wider (`tools/benchmark.py infer` has a whole model beside stock). Results
-differ by 3e-5 where values are about 1; the direct one's by 6e-6.
+that they stay in the cache. On two AVX512 cores the direct convolution takes 1.2 times as long with
+128 channels, 1.4 to 1.9 times with 256 and 2.2 times with 512 and more (`tools/benchmark.py infer`
+has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6.
 
 Legend: N images, C inputs, K outputs, H x W pixels, A x B tiles of an image, T tiles at once.
 """
@@ -16,11 +16,12 @@ Legend: N images, C inputs, K outputs, H x W pixels, A x B tiles of an image, T 
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from detectron2.layers import Conv2d
 from torch import Tensor, nn
 
 _CHUNK = 256  # tiles at once
-_LEAST_CHANNELS = 64  # from here on it is quicker ...
+_LEAST_CHANNELS = 128  # from here on it is quicker ...
 _LEAST_TILES = 4  # ... for so many tiles
 # Section 4.3 of the paper: what takes inputs, weights and products to where they are wanted.
 _INPUT = torch.tensor(
@@ -63,9 +64,11 @@ def use_winograd(module: nn.Module) -> None:
         module: float32, on the CPU; must neither be trained nor moved afterwards.
     """
     for child in module.modules():
-        if type(child) in (nn.Conv2d, Conv2d) and _gains(child):
+        if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, Conv2d) and _gains(child):
             weight = transform_weight(child.weight)
-            child.forward = partial(_forward, child, weight)  # type: ignore[method-assign]
+            child.forward = partial(  # type: ignore[method-assign]
+                _forward, child, weight
+            )
 
 
 def transform_weight(weight: Tensor) -> Tensor:
@@ -74,37 +77,49 @@ def transform_weight(weight: Tensor) -> Tensor:
     return both.reshape(36, *both.shape[2:]).to(weight.dtype).contiguous()
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
     """A convolution of 3 x 3 with stride 1 and one pixel of zeros around.
 
     Args:
         x: (N, C, H, W) float32, at its best in channels_last.
         weight: (36, C, K) of `transform_weight`.
         bias: (K,).
+        relu: whether negative results become 0.
 
     Returns:
         (N, K, H, W) in channels_last, as a view if H or W is no multiple of 4.
     """
     n, c, height, width = x.shape
     a, b, k = -(-height // 4), -(-width // 4), weight.shape[2]
-    padded = x.new_zeros(n, 4 * a + 2, 4 * b + 2, c)
-    padded[:, 1 : height + 1, 1 : width + 1] = x.permute(0, 2, 3, 1)
+    padded = x.new_empty(n, 4 * a + 2, 4 * b + 2, c)
+    inner = padded[:, 1 : height + 1]
+    inner[:, :, 1 : width + 1] = x.permute(0, 2, 3, 1)
+    for border in (padded[:, 0], padded[:, height + 1 :], inner[:, :, 0], inner[:, :, width + 1 :]):
+        border.zero_()
     image, row, pixel, _ = padded.stride()
     # Overlapping tiles of 6 x 6 without a copy; reshape makes that of a part.
-    tiles = padded.as_strided((6, 6, n, a, b, c), (row, pixel, image, 4 * row, 4 * pixel, 1))
+    tiles = padded.as_strided((n, a, b, 6, 6, c), (image, 4 * row, 4 * pixel, row, pixel, 1))
     out = x.new_empty(n, a, 4, b, 4, k)
     images = max(1, _CHUNK // max(1, a * b))
     rows = a if images > 1 else max(1, _CHUNK // b)
     for i in range(0, n, images):
         for r in range(0, a, rows):
-            part = tiles[:, :, i : i + images, r : r + rows]
-            inputs = torch.mm(_INPUTS, part.reshape(36, -1)).view(36, -1, c)  # (36, T, C)
-            products = torch.bmm(inputs, weight)  # (36, T, K)
-            outputs = torch.mm(_OUTPUTS, products.view(36, -1)).view(4, 4, *part.shape[2:5], k)
+            part = tiles[i : i + images, r : r + rows]
+            inputs = _times(_INPUTS, part.reshape(-1, 36, c))  # (T, 36, C)
+            products = torch.bmm(inputs.transpose(0, 1), weight)  # (36, T, K)
+            outputs = _times(_OUTPUTS, products.transpose(0, 1))  # (T, 16, K)
             if bias is not None:
                 outputs += bias
-            out[i : i + images, r : r + rows] = outputs.permute(2, 3, 0, 4, 1, 5)
+            if relu:
+                outputs.relu_()
+            outputs = outputs.view(*part.shape[:3], 4, 4, k)
+            out[i : i + images, r : r + rows] = outputs.transpose(2, 3)
     return out.view(n, 4 * a, 4 * b, k)[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _times(matrix: Tensor, batch: Tensor) -> Tensor:
+    """As a batch, for BLAS computes one such product, flat and wide, on one thread."""
+    return torch.bmm(matrix.expand(len(batch), *matrix.shape), batch)
 
 
 def _gains(conv: nn.Conv2d) -> bool:
@@ -116,8 +131,13 @@ def _gains(conv: nn.Conv2d) -> bool:
 def _forward(conv: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
     if x.shape[0] * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) < _LEAST_TILES:
         return type(conv).forward(conv, x)
-    x = convolve(x, weight, conv.bias)
-    for step in (getattr(conv, "norm", None), getattr(conv, "activation", None)):  # of Detectron2's
+    norm, activation = (
+        getattr(conv, "norm", None),
+        getattr(conv, "activation", None),
+    )  # Detectron2's
+    relu = norm is None and (activation is F.relu or type(activation) is nn.ReLU)
+    x = convolve(x, weight, conv.bias, relu)
+    for step in () if relu else (norm, activation):
         if step is not None:
             x = step(x)
     return x

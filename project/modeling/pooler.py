@@ -42,8 +42,14 @@ class Pooler(ROIPooler):
         counts = levels.bincount(minlength=len(x)).tolist()
         parts = boxes[order].split(counts)
         pooled = [p(f, part) for p, f, part in zip(self.level_poolers, x, parts, strict=True)]
-        joined = torch.cat([part.permute(0, 2, 3, 1) for part in pooled])  # (R, P, Q, C)
-        return joined.index_select(0, order.argsort()).permute(0, 3, 1, 2)
+        pooled = [part.permute(0, 2, 3, 1) for part in pooled]  # (R, P, Q, C)
+        if any(part.requires_grad for part in pooled):
+            joined = torch.cat(pooled).index_select(0, order.argsort())
+        else:
+            joined = pooled[0].new_empty(len(boxes), *pooled[0].shape[1:])
+            for places, part in zip(order.split(counts), pooled):
+                joined.index_copy_(0, places, part)
+        return joined.permute(0, 3, 1, 2)
 
     def _is_ours(self, x: list[Tensor]) -> bool:
         return all(

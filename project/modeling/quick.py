@@ -15,6 +15,7 @@ from project.layers.folding import fold_batch_norms
 from project.layers.winograd import use_winograd
 from project.modeling.pooler import replace_poolers
 from project.modeling.precision import amp_dtype, arrange, memory_format
+from project.modeling.quick_heads import quicken_heads
 
 _LOW = (torch.bfloat16, torch.float16)
 # What these yield is worked on further: scores are sorted, masks enlarged.
@@ -53,8 +54,10 @@ def quick_copy(cfg: CfgNode, model: nn.Module) -> nn.Module:
     device = torch.device(cfg.MODEL.DEVICE).type
     if dtype is not None:
         _lower(copied, dtype, device)
-    elif device == "cpu":
-        use_winograd(copied)
+    if device == "cpu":
+        quicken_heads(copied)
+        if dtype is None:
+            use_winograd(copied)
     return copied.train(training)
 
 

@@ -41,6 +41,14 @@ def test_results_are_those_of_a_convolution(size, images, bias, layout):
     close(result, expected)
 
 
+def test_relu():
+    x = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(0))
+    weight = transform_weight(torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(1)))
+    plain = convolve(x, weight, None)
+    assert (plain < -1).any()
+    assert torch.equal(convolve(x, weight, None, relu=True), plain.relu())
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_extreme_values(scale):
     x = scale * torch.randn(1, 4, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -64,14 +72,15 @@ class Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv2d(3, 64, 3, padding=1)
-        self.second = Conv2d(64, 96, 3, padding=1, norm=FrozenBatchNorm2d(96), activation=F.relu)
-        self.third = nn.Sequential(nn.Conv2d(96, 64, 3, padding=1), nn.ReLU(inplace=True))
-        self.strided = nn.Conv2d(64, 64, 3, padding=1, stride=2)
-        self.grouped = nn.Conv2d(64, 64, 3, padding=1, groups=2)
-        self.dilated = nn.Conv2d(64, 64, 3, padding=2, dilation=2)
-        self.valid = nn.Conv2d(64, 64, 3)
-        self.reflecting = nn.Conv2d(64, 64, 3, padding=1, padding_mode="reflect")
+        self.first = nn.Conv2d(3, 128, 3, padding=1)
+        self.second = Conv2d(128, 160, 3, padding=1, norm=FrozenBatchNorm2d(160), activation=F.relu)
+        self.third = nn.Sequential(nn.Conv2d(160, 128, 3, padding=1), nn.ReLU(inplace=True))
+        self.active = Conv2d(128, 128, 3, padding=1, activation=nn.ReLU())
+        self.strided = nn.Conv2d(128, 128, 3, padding=1, stride=2)
+        self.grouped = nn.Conv2d(128, 128, 3, padding=1, groups=2)
+        self.dilated = nn.Conv2d(128, 128, 3, padding=2, dilation=2)
+        self.valid = nn.Conv2d(128, 128, 3)
+        self.reflecting = nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.children():
@@ -82,13 +91,13 @@ class Net(nn.Module):
 def test_layers_that_gain_are_replaced_and_keep_norm_and_activation(monkeypatch):
     torch.manual_seed(0)
     model = Net().eval()
-    model.second.norm.weight.copy_(torch.rand(96) + 0.5)
+    model.second.norm.weight.copy_(torch.rand(160) + 0.5)
     expected = copy.deepcopy(model).double()
     called = []
 
-    def spy(x, weight, bias):
-        called.append((weight.shape[1], weight.shape[2]))
-        return convolve(x, weight, bias)
+    def spy(x, weight, bias, relu):
+        called.append((weight.shape[1], weight.shape[2], relu))
+        return convolve(x, weight, bias, relu)
 
     monkeypatch.setattr(winograd, "convolve", spy)
     names = list(model.state_dict())
@@ -97,7 +106,7 @@ def test_layers_that_gain_are_replaced_and_keep_norm_and_activation(monkeypatch)
     x = torch.randn(2, 3, 33, 30)
     with torch.no_grad():
         close(model(x), expected(x.double()))
-        assert called == [(64, 96), (96, 64)]
+        assert called == [(128, 160, False), (160, 128, False), (128, 128, True)]
         called.clear()
-        model.second(torch.randn(1, 64, 4, 8))
+        model.second(torch.randn(1, 128, 4, 8))
         assert not called  # two tiles are done as before
