@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from detectron2.modeling import build_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.config import load_config
 from project.data.architectures import model_parts
-from project.data.mapper import SegmentationMapper
 from project.engine.checkpoint import load_weights
+from project.engine.loader import build_test_loader
 from project.engine.setup import register_datasets
 
 COUNTED = "convolutions, matrix products and attention"
@@ -87,8 +86,7 @@ def count_multiply_adds(model: nn.Module, batch: list[dict[str, Any]]) -> float:
 
 def _first_images(cfg: CfgNode, count: int) -> list[list[dict[str, Any]]]:
     """Batches of one image each."""
-    mapper = SegmentationMapper(cfg, is_train=False)
-    loader = build_detection_test_loader(cfg, cfg.DATASETS.TEST[0], mapper=mapper)
+    loader = build_test_loader(cfg, cfg.DATASETS.TEST[0])
     return [batch for batch, _ in zip(loader, range(count))]
 
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
-from project.data.mapper import SegmentationMapper
+from project.engine.loader import build_test_loader
 from project.evaluation.build import build_evaluators
 from project.evaluation.per_image import ImageStatistics
 from project.evaluation.results import DatasetResults, dataset_results
@@ -46,8 +45,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Evaluation]:
     evaluations: dict[str, Evaluation] = {}
     tested = build_test_model(cfg, model)
     for name in cfg.DATASETS.TEST:
-        mapper = SegmentationMapper(cfg, is_train=False)
-        loader = build_detection_test_loader(cfg, name, mapper=mapper)
+        loader = build_test_loader(cfg, name)
         evaluators = build_evaluators(name, cfg)
         with windowed_masks(tested):
             scores = inference_on_dataset(tested, loader, evaluators)
@@ -56,7 +54,7 @@ def evaluate(cfg: CfgNode, model: nn.Module) -> dict[str, Evaluation]:
             for evaluator in evaluators:
                 image_scores = evaluator.image_scores or image_scores
             evaluations[name] = Evaluation(
-                results=dataset_results(len(loader.dataset), scores),
+                results=dataset_results(len(loader.dataset), scores),  # type: ignore[arg-type]
                 statistics=evaluators.image_statistics,
                 image_scores=image_scores,
             )

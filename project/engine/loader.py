@@ -1,4 +1,4 @@
-"""The training loader: which images, how often, and what happens to each."""
+"""The loaders: in training which images, how often, and what happens to each."""
 
 from collections.abc import Callable
 from math import inf
@@ -8,7 +8,11 @@ import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetFromList,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.data.build import trivial_batch_collator
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
@@ -67,6 +71,20 @@ def build_train_loader(cfg: CfgNode, seed: int) -> "TrainLoader":
         # It draws a seed when it starts, whenever that is: not from the numbers of an iteration.
         generator=torch.Generator(),
     )
+
+
+def build_test_loader(cfg: CfgNode, dataset: str) -> DataLoader:
+    """Batches of one image in the data set's order; each rank has its share.
+
+    Args:
+        cfg: complete.
+        dataset: registered name.
+
+    Raises:
+        DatasetError: the data set cannot be read.
+    """
+    mapper = SegmentationMapper(cfg, is_train=False)
+    return build_detection_test_loader(cfg, dataset, mapper=mapper)
 
 
 class TrainLoader(DataLoader):

@@ -15,6 +15,7 @@ from detectron2.engine.train_loop import TrainerBase
 from detectron2.modeling import build_model
 from detectron2.utils import comm
 from torch import nn
+from torch.utils.data import DataLoader
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.engine.averaging import WeightAverage
@@ -29,7 +30,7 @@ from project.engine.hooks import (
     SeedingHook,
     ValidationHook,
 )
-from project.engine.loader import build_train_loader
+from project.engine.loader import build_test_loader, build_train_loader
 from project.engine.memory import checkpoint_backbone, compile_parts
 from project.engine.nonfinite import FiniteGuard
 from project.engine.optim import (
@@ -101,7 +102,7 @@ class Trainer(DefaultTrainer):
         )
         self._trainer = TrainStep(
             create_ddp_model(self.raw_model, broadcast_buffers=False, device_ids=device_ids),
-            build_train_loader(cfg, self.seed),
+            self.build_train_loader(cfg, self.seed),
             optimizer,
             device=cfg.MODEL.DEVICE,
             dtype=amp_dtype(cfg),
@@ -170,7 +171,7 @@ class Trainer(DefaultTrainer):
         super().load_state_dict(state_dict)
         if self.cfg.SEED < 0 and "seed" in state_dict:
             self.seed = self.guard.seed = state_dict["seed"]
-            self._trainer.reset_data_loader(partial(build_train_loader, self.cfg, self.seed))
+            self._trainer.reset_data_loader(partial(self.build_train_loader, self.cfg, self.seed))
 
     def train(self) -> None:
         """Trains from `start_iter` to SOLVER.MAX_ITER; see `resume_or_load`."""
@@ -264,6 +265,16 @@ class Trainer(DefaultTrainer):
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """See `project.engine.optim`."""
         return build_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode, seed: int | None = None) -> DataLoader:
+        """See `project.engine.loader`; without a seed SEED is taken, or 0 where that is below."""
+        return build_train_loader(cfg, max(0, cfg.SEED) if seed is None else seed)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
+        """See `project.engine.loader`."""
+        return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def test(

@@ -3,9 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 
+import factories
+from project.data.labels import read_semantic
+from project.data.register import dataset_info
+from project.engine.setup import prepare_config
+from project.engine.trainer import Trainer
 from tool_runner import TINY, load_tool
 
 WORDS = [
@@ -67,3 +74,24 @@ def test_momentum_is_taken_up(coco_spec, tmp_path, monkeypatch):
     assert seen.keys() == before.keys()
     for index, buffer in before.items():
         assert torch.equal(seen[index]["momentum_buffer"], buffer)
+
+
+def test_loaders_are_ours_by_detectron2s_names_too(tmp_path, registered):
+    """Detectron2's own would take a palette's colours for classes."""
+    spec = factories.make_label_map(tmp_path / "data", encoding="palette")
+    words = ["INPUT.RANDOM_FLIP", "none", "OUTPUT_DIR", str(tmp_path / "run")]
+    words += ["MODEL.MASK_UNET.INSTANCES", "False", "DATALOADER.ASPECT_RATIO_GROUPING", "False"]
+    cfg = prepare_config(TINY, spec, words, purpose="train")
+    batch = next(iter(Trainer.build_train_loader(cfg)))
+    info = dataset_info(cfg.DATASETS.TRAIN[0])
+    records = {r["file_name"]: r for r in DatasetCatalog.get(cfg.DATASETS.TRAIN[0])}
+    assert len(batch) > 1
+    for item in batch:
+        truth = read_semantic(records[item["file_name"]], info)
+        assert len(np.unique(truth)) > 1
+        assert np.array_equal(item["sem_seg"].numpy(), truth)
+    again = next(iter(Trainer.build_train_loader(cfg, seed=5)))
+    assert [x["file_name"] for x in again] != [x["file_name"] for x in batch]
+    tested = list(Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0]))
+    images = [r["file_name"] for r in DatasetCatalog.get(cfg.DATASETS.TEST[0])]
+    assert [item["file_name"] for (item,) in tested] == images
