@@ -12,6 +12,8 @@ from project.errors import ConfigError, nearest
 from project.keys import add_project_config
 from project.safe_yaml import parse_yaml
 
+# What a value is that is no such literal, or one of thousands of nested signs.
+_NO_VALUE = (ValueError, AssertionError, RecursionError, MemoryError)
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
@@ -64,7 +66,7 @@ def _merge_values(cfg: CfgNode, values: dict[str, Any], where: str) -> None:
     _check_keys(values, cfg, where)
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
-    except (ValueError, KeyError, AssertionError) as error:
+    except (*_NO_VALUE, KeyError) as error:
         raise ConfigError(f"{where}: {_text(error)}") from error
 
 
@@ -144,7 +146,7 @@ def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
             cfg.merge_from_list([full, _as_meant(value, node[name])])
         except ConfigError as error:
             raise ConfigError(f"command line: {full}: {error}") from error
-        except (ValueError, AssertionError) as error:
+        except _NO_VALUE as error:
             raise ConfigError(f"command line: {full}: {_text(error)}") from error
 
 
@@ -156,4 +158,5 @@ def _parse_word(full: str, value: str) -> Any:
 
 
 def _text(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())
+    said = " ".join(str(error.args[0] if error.args else error).split())
+    return said or "a value in it is nested too deeply"

@@ -22,7 +22,10 @@ from project.errors import NetworkError
 
 FLAG = "--allow-download"
 _SHUT = f"nothing is fetched without {FLAG}"
-_CLOSED_EVENTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname")
+_CLOSED_EVENTS = (
+    *("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo"),
+    *("socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"),
+)
 _TIMEOUT_S = 60
 _HUB_OFFLINE, _BY_US = "HF_HUB_OFFLINE", "YES"
 _HUB_FILES = ("*.json", "*.txt", "*.safetensors")

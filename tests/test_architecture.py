@@ -15,6 +15,7 @@ LEVELS = {
     "digests": 0,
     "network": 1,
     "cli": 2,
+    "pickle_scan": 1,
     "safe_yaml": 1,
     "keys": 1,
     "entries": 1,

@@ -198,3 +198,16 @@ def test_what_yaml_trips_over_is_named(tmp_path, text, hint):
     with pytest.raises(ConfigError) as caught:
         read_yaml(write(path, "a: [1  # a comment, #5\n"))
     assert "a colour" not in str(caught.value), "not every error is about that"
+
+
+@pytest.mark.parametrize("count", [5_000, 100_000])
+@pytest.mark.parametrize("sign", ["-", "1+", "(", "["])
+def test_values_of_thousands_of_signs_are_told(tmp_path, sign, count):
+    """Python's reader of literals ends in errors of other kinds, or takes them for text."""
+    text = sign * count + "1"
+    path = tmp_path / "c.yaml"
+    path.write_text(f"SOLVER: {{BASE_LR: '{text}'}}\n")
+    with pytest.raises(ConfigError, match=r"c\.yaml: "):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"command line: SOLVER\.BASE_LR"):
+        load_config(None, ["SOLVER.BASE_LR", text])

@@ -103,7 +103,7 @@ def run(cfg: "CfgNode", args: argparse.Namespace) -> None:
 def enter_folder(cfg: "CfgNode", args: argparse.Namespace) -> list[str]:
     """Makes OUTPUT_DIR ready for this run; what has changed since the run began, if it goes on."""
     from project.engine.config_changes import check_unchanged
-    from project.engine.run_folder import check_free, clear
+    from project.engine.run_folder import check_free, check_weights_stay, clear
     from project.engine.setup import portable
 
     if args.eval_only:
@@ -111,7 +111,9 @@ def enter_folder(cfg: "CfgNode", args: argparse.Namespace) -> list[str]:
     check_free(cfg.OUTPUT_DIR, resume=args.resume, overwrite=args.overwrite)
     if args.resume:
         return check_unchanged(portable(cfg), cfg.OUTPUT_DIR, accept=args.accept_changes)
-    clear(cfg.OUTPUT_DIR)
+    if args.overwrite:
+        check_weights_stay(cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR)
+    clear(cfg.OUTPUT_DIR, overwrite=args.overwrite)
     return []
 
 

@@ -133,7 +133,10 @@ class Checkpointer(DetectionCheckpointer):
         if resume and self.has_checkpoint():
             if self.save_to_disk:
                 sweep(Path(self.save_dir))
-            return self.load(self.get_checkpoint_file())
+            found = self.get_checkpoint_file()
+            _check_shared(found)
+            return self.load(found)
+        _check_shared(path)
         return self.load(path, checkpointables=[])
 
     def load(
@@ -219,6 +222,17 @@ class Checkpointer(DetectionCheckpointer):
             )
         if unfit:
             logger.info("%d of %d weights start anew", len(unfit), len(own))
+
+
+def _check_shared(path: str) -> None:
+    """Ranks that start from different files would train different models, and not know it."""
+    chosen = comm.all_gather(path)
+    for rank, other in enumerate(chosen):
+        if other != chosen[0]:
+            raise WeightsError(
+                f"rank 0 goes on from {chosen[0] or 'nothing'} and rank {rank} from"
+                f" {other or 'nothing'}: OUTPUT_DIR must be one folder that all machines see"
+            )
 
 
 def check_weights_exist(path: str) -> None:

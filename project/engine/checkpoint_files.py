@@ -28,7 +28,7 @@ _LONGEST_NAME = 64  # ours are shorter; a name of 4 bytes a character still fits
 _PERIODIC = re.compile(r"model_(\d{7,})\.pth")  # Detectron2's names; the number is the iteration
 
 
-def write_checkpoint(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_checkpoint(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file whole, and its digest beside it.
 
     Args:
@@ -41,16 +41,26 @@ def write_checkpoint(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """
     with told_when_full(path, write):
         with _partial(path) as partial:
-            with open(partial, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_new(partial, write)
             new = sha256(partial)
             # Both digests are right until the file has been replaced.
             old = sorted(_digests(path)) if path.exists() else []
             _write_text(_beside(path), _lines(path, [new, *old]))
             os.replace(partial, path)
         _write_text(_beside(path), _lines(path, [new]))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file whole, without a digest.
+
+    Raises:
+        StorageError: the disk is full; what was at `path` stays.
+        OSError: as the file system says; what was at `path` stays.
+    """
+    with told_when_full(path, write), _partial(path) as partial:
+        _write_new(partial, write)
+        os.replace(partial, path)
+    _sync_folder(path.parent)
 
 
 def tag_last(path: Path) -> None:
@@ -117,8 +127,7 @@ def damage(path: Path) -> str | None:
     """What is wrong with a file, by its digest; None where nothing is, or where none is known."""
     if not path.is_file():
         return "is not there"
-    known = _digests(path)
-    if known and sha256(path) not in known:
+    if _beside(path).is_file() and sha256(path) not in _digests(path):
         return f"is damaged: its content is not what {_beside(path).name} says"
     return None if path.stat().st_size else "is empty"
 
@@ -136,12 +145,18 @@ class _partial:
         self.path.unlink(missing_ok=True)
 
 
+def _write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """A link that lies there is replaced, and what it leads to stays."""
+    path.unlink(missing_ok=True)
+    with open(path, "xb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _write_text(path: Path, text: str) -> None:
     with _partial(path) as partial:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(partial, lambda file: file.write(text.encode()))
         os.replace(partial, path)
     _sync_folder(path.parent)
 
@@ -176,7 +191,11 @@ def _digests(path: Path) -> set[str]:
 
 def _periodic(folder: Path) -> list[Path]:
     """Periodic checkpoints, the newest first."""
-    found = [path for path in folder.glob("model_*.pth") if _PERIODIC.fullmatch(path.name)]
+    found = [
+        path
+        for path in folder.glob("model_*.pth")
+        if _PERIODIC.fullmatch(path.name) and not path.is_symlink()
+    ]
     return sorted(found, key=lambda path: -int(_PERIODIC.fullmatch(path.name)[1]))  # type: ignore[index]
 
 

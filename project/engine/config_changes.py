@@ -32,6 +32,8 @@ _FREE = (
     "TEST",
     "VIS_PERIOD",
 )
+# Nodes whose keys are no others' than a config's own.
+_OPEN = ("MODEL.HUGGING_FACE.CONFIG.",)
 _OF_SCORING = "TEST"  # how the names of keys end that training does not read
 _SHOWN = 20
 
@@ -71,16 +73,20 @@ def check_unchanged(cfg: CfgNode, output_dir: str, *, accept: bool) -> list[str]
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The keys of both that differ and matter, as "KEY: old -> new".
+    """The keys that differ and matter, as "KEY: old -> new".
 
-    Keys of one alone are those of another version, which nobody has changed.
+    Keys of one alone are those of another version, which nobody has changed, but where a config
+    may have any keys.
     """
     before, after = dict(_flat(old)), dict(_flat(new))
-    return [
-        f"{key}: {before[key]!r} -> {after[key]!r}"
-        for key in sorted(before.keys() & after.keys())
-        if before[key] != after[key] and not _is_free(key)
-    ]
+    shared = before.keys() & after.keys()
+    open_keys = {key for key in before.keys() | after.keys() if key.startswith(_OPEN)}
+    found = []
+    for key in sorted(shared | open_keys):
+        values = [repr(side[key]) if key in side else "not given" for side in (before, after)]
+        if values[0] != values[1] and not _is_free(key):
+            found.append(f"{key}: {values[0]} -> {values[1]}")
+    return found
 
 
 def data_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -80,13 +80,26 @@ def _named_weights(overrides: Sequence[str]) -> str:
     return named
 
 
+def written_config(text: str, not_taken: Collection[str] = _NOT_TAKEN) -> CfgNode:
+    """A config that lies in a file of weights or of a batch.
+
+    Args:
+        text: YAML.
+        not_taken: keys and groups that are left as they are by default.
+
+    Raises:
+        ConfigError: it is no config of this version.
+    """
+    values = parse_yaml(text)
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected 'KEY: value' lines, found a {type(values).__name__}")
+    return config_of(_without(values, not_taken), "it")
+
+
 def _described_config(path: str, not_taken: Collection[str]) -> CfgNode:
     description = require_description(path)
     try:
-        values = parse_yaml(description["config"])
-        if not isinstance(values, dict):
-            raise ConfigError(f"expected 'KEY: value' lines, found a {type(values).__name__}")
-        return config_of(_without(values, not_taken), "it")
+        return written_config(description["config"], not_taken)
     except ConfigError as error:
         raise WeightsError(
             f"{path}: the config in it cannot be used: {error} It was written by version"

@@ -12,6 +12,7 @@ import torch
 from project.data.categories import Categories
 from project.engine.exported import ENDING, READ_ERRORS, read_beside, unreadable
 from project.errors import WeightsError
+from project.pickle_scan import check_torch_file
 
 FORMAT = 1  # of what follows; a later one is refused
 KEY = "description"  # of a checkpoint
@@ -74,6 +75,7 @@ def described_categories(description: Description) -> Categories:
 
 def _saved(path: str) -> Any:
     try:
+        check_torch_file(path)
         # Tensors are mapped and not read: a checkpoint holds the optimizer's too.
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except READ_ERRORS as error:

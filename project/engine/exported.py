@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from project.engine.checkpoint_files import sha256
 from project.errors import WeightsError
 
 ENDING = ".safetensors"
-READ_ERRORS = (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError, SafetensorError)
+READ_ERRORS = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, SafetensorError),
+    zipfile.BadZipFile,
+)
 _NAME = "model"
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.engine import HookBase
 from detectron2.engine.hooks import PeriodicWriter
 from detectron2.utils import comm
@@ -15,7 +14,10 @@ from project.engine.averaging import WeightAverage
 from project.engine.checkpoint import Checkpointer
 from project.engine.checkpoint_files import damage
 from project.engine.followers import Follower
+from project.engine.nonfinite import FiniteGuard
 from project.engine.validation import VALIDATION_LOSS, ValidationLosses
+from project.engine.weights_files import read_weights_file
+from project.errors import WeightsError
 from project.evaluation.results import DatasetResults, best_metric, scalars
 
 logger = logging.getLogger(__name__)
@@ -35,14 +37,39 @@ class SeedingHook(HookBase):
 
 
 class AveragingHook(HookBase):
-    """Takes the weights of each iteration into their average."""
+    """Takes the weights of each iteration that was not left out into their average."""
 
-    def __init__(self, average: WeightAverage) -> None:
+    def __init__(self, average: WeightAverage, guard: FiniteGuard) -> None:
         self.average = average
+        self.guard = guard
+        self._skipped = 0
+
+    def before_step(self) -> None:
+        """Called by the trainer."""
+        self._skipped = self.guard.skipped
 
     def after_step(self) -> None:
         """Called by the trainer."""
-        self.average.update(self.trainer.iter)
+        if self.guard.skipped == self._skipped:
+            self.average.update(self.trainer.iter)
+
+
+class FirstCheckpointHook(HookBase):
+    """Saves before the first evaluation, where no checkpoint comes earlier.
+
+    A run that is killed after it would leave model_best.pth alone, and nothing to go on from.
+    """
+
+    def __init__(self, evaluation: int, checkpoint: int, save: Callable[[int], object]) -> None:
+        """Takes TEST.EVAL_PERIOD, SOLVER.CHECKPOINT_PERIOD and what saves after an iteration."""
+        self.done = evaluation if 0 < evaluation < checkpoint else 0
+        self.save = save
+
+    def after_step(self) -> None:
+        """Called by the trainer."""
+        done = self.trainer.iter + 1
+        if done == self.done < self.trainer.max_iter and self.trainer.start_iter == 0:
+            self.save(self.trainer.iter)
 
 
 class ProgressWriter(PeriodicWriter):
@@ -165,10 +192,14 @@ class EvaluationHook(HookBase):
         path = Path(self.checkpointer.save_dir) / "model_best.pth"
         if not path.is_file():
             return None
-        if fault := damage(path):
-            logger.warning("%s %s: the next evaluation is the best so far", path, fault)
-            return None
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["best"]
+        fault = damage(path)
+        if fault is None:
+            try:
+                return read_weights_file(str(path))["best"]
+            except (WeightsError, KeyError) as error:
+                fault = f"does not say how good it is ({error})"
+        logger.warning("%s %s: the next evaluation is the best so far", path, fault)
+        return None
 
     def _keep_best(self, results: dict[str, DatasetResults], iteration: int) -> None:
         if not results:

@@ -12,7 +12,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from project.engine.batch_file import Batch, to_plain
-from project.errors import TrainingError
+from project.engine.checkpoint_files import write_whole
+from project.errors import StorageError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +101,12 @@ class FiniteGuard:
         bad = bad or (scale is not None and scale < _SMALLEST_SCALE)
         if not _on_any_rank(bad, next(self.model.parameters()).device):
             return True
-        path = self._write(step)
+        path = self._path(step)
         text = f"{step.describe()}; batch and weights: {path}"
+        try:
+            self._write(step, path)
+        except (OSError, StorageError) as error:  # what was found matters more than the file
+            text = f"{step.describe()}; batch and weights could not be written ({error})"
         if self.skipped >= self.skips:
             raise TrainingError(
                 f"numbers that are not finite in {text}. `tools/replay_batch.py {path}` names the"
@@ -116,9 +121,11 @@ class FiniteGuard:
         logger.warning("left out, %d of %d: %s", self.skipped, self.skips, text)
         return False
 
-    def _write(self, step: Step) -> Path:
+    def _path(self, step: Step) -> Path:
         rank = f"_rank{comm.get_rank()}" if comm.get_world_size() > 1 else ""
-        path = Path(self.output_dir) / f"nonfinite_{step.iteration:07}{rank}.pth"
+        return Path(self.output_dir) / f"nonfinite_{step.iteration:07}{rank}.pth"
+
+    def _write(self, step: Step, path: Path) -> None:
         content = {
             "config": self.config,
             "seed": self.seed,
@@ -130,8 +137,7 @@ class FiniteGuard:
             "model": {**self.model.state_dict(), **self._statistics},
             "batch": to_plain(step.batch),
         }
-        torch.save(content, path)
-        return path
+        write_whole(path, lambda file: torch.save(content, file))
 
 
 def check_finite(named: Iterable[tuple[str, torch.Tensor]], where: str) -> None:

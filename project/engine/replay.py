@@ -10,13 +10,13 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 import project.modeling  # noqa: F401  (registers the parts that a config names)
-from project.config import config_of
 from project.data.randomness import Stream, derived_seed, seed_all
 from project.engine.batch_file import from_plain
+from project.engine.choices import check_choices
+from project.engine.described_config import written_config
 from project.engine.weights_files import read_weights_file
-from project.errors import WeightsError
+from project.errors import ConfigError, WeightsError
 from project.modeling.precision import amp_dtype
-from project.safe_yaml import parse_yaml
 
 _NEEDED = {"config", "seed", "iteration", "rank", "losses", "gradient_norm", "batch", "model"}
 
@@ -57,11 +57,19 @@ def replay(path: Path, device: str = "cpu") -> Replay:
         WeightsError: the file is missing, damaged or another kind of file.
     """
     content = _read(path)
-    cfg = config_of(parse_yaml(content["config"]), str(path))
-    cfg.MODEL.DEVICE = device
-    model = build_model(cfg).train()
-    model.load_state_dict(content["model"])
-    batch = from_plain(content["batch"])
+    try:
+        cfg = written_config(content["config"])
+        cfg.MODEL.DEVICE = device
+        check_choices(cfg, "predict")
+        model = build_model(cfg).train()
+        model.load_state_dict(content["model"])
+        batch = from_plain(content["batch"])
+    except (ConfigError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        first = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise WeightsError(
+            f"{path}: its step cannot be taken again ({first}); name a nonfinite_*.pth that a"
+            " training of this version wrote"
+        ) from error
     found = Replay(
         iteration=content["iteration"],
         images=[str(item.get("file_name")) for item in batch],

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from project.errors import ConfigError, nearest
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = "model_*.pth*"  # and their digests
-# What a run leaves in its folder beside them; its log is added to, never replaced.
-_LEFT = (
-    *(LAST, "metrics.json", "events.out.tfevents.*", "results.json", "per_image.npz"),
-    *("report.html", "config.yaml", "nonfinite_*.pth"),
+# What a run leaves in its folder; its log is added to, never replaced.
+_CURVES = re.compile(r"metrics\.json|events\.out\.tfevents\..*")
+_LEFT = re.compile(
+    r"model_(\d{7,}|final|best)\.pth(\.sha256|\.partial)*|nonfinite_\d+(_rank\d+)?\.pth(\.partial)?"
+    rf"|{LAST}|results\.json|per_image\.npz|report\.html|config\.yaml|{_CURVES.pattern}"
 )
+_LOG = re.compile(r"log\.txt.*|\.lock|.*\.partial")
 # Any of these is work that somebody may miss.
 _WORK = (LAST, "model_*.pth", "results.json")
 _LOCK = ".lock"
@@ -55,11 +57,33 @@ def check_free(output_dir: str | Path, *, resume: bool, overwrite: bool) -> None
         )
 
 
-def clear(output_dir: str | Path) -> None:
-    """Deletes what an earlier run left, by the names that runs give; nothing else."""
-    for pattern in (CHECKPOINTS, *_LEFT):
-        for path in Path(output_dir).glob(pattern):
+def clear(output_dir: str | Path, *, overwrite: bool = False) -> None:
+    """Deletes what an earlier run left, by the names that runs give; nothing else.
+
+    Args:
+        output_dir: OUTPUT_DIR.
+        overwrite: all of it; otherwise only the curves of a run that left nothing to go on with,
+            which would be taken for this one's.
+    """
+    own = _LEFT if overwrite else _CURVES
+    for path in Path(output_dir).iterdir():
+        if own.fullmatch(path.name) and not path.is_dir():
             path.unlink()
+
+
+def check_weights_stay(weights: str, output_dir: str | Path) -> None:
+    """Checks that `--overwrite` does not delete the weights to start from.
+
+    Raises:
+        ConfigError: they are among what it deletes.
+    """
+    path = Path(weights)
+    within = path.exists() and path.resolve().parent == Path(output_dir).resolve()
+    if within and _LEFT.fullmatch(path.name):
+        raise ConfigError(
+            f"MODEL.WEIGHTS {weights} lies in OUTPUT_DIR, and --overwrite deletes what a run left"
+            " there; move it, or give another OUTPUT_DIR"
+        )
 
 
 @contextmanager
@@ -71,6 +95,7 @@ def locked(output_dir: str | Path) -> Iterator[None]:
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    _check_links(folder)
     with open(folder / _LOCK, "a+", encoding="utf-8") as file:
         try:
             # Not flock: the loader's workers would hold it too, and longer.
@@ -112,6 +137,17 @@ def check_space(output_dir: str | Path, model: nn.Module, optimizer: str, averag
             f"OUTPUT_DIR {output_dir} has {free / 1e6:,.0f} MB free, and two checkpoints of this"
             f" model take {needed / 1e6:,.0f} MB; make room, or set OUTPUT_DIR to another disk"
         )
+
+
+def _check_links(folder: Path) -> None:
+    """A run writes into its own folder: not to where a link of a stranger's folder leads."""
+    for path in sorted(folder.iterdir()):
+        is_own = _LEFT.fullmatch(path.name) or _LOG.fullmatch(path.name)
+        if is_own and path.is_symlink():
+            raise ConfigError(
+                f"OUTPUT_DIR {folder}: {path.name} is a link to {os.readlink(path)}, and a run"
+                " writes to files of that name; put the file itself there, or remove the link"
+            )
 
 
 def _check_resumable(folder: Path) -> None:

@@ -31,6 +31,7 @@ from project.data.statistics import count_pixels
 from project.data.validate import check_dataset_quick
 from project.engine.channels import fill_channels
 from project.engine.checkpoint import check_weights_exist
+from project.engine.checkpoint_files import write_whole
 from project.engine.choices import Purpose, check_choices
 from project.engine.data_check import check_training_data
 from project.engine.described_config import choose_config
@@ -199,7 +200,8 @@ def start_run(cfg: CfgNode, *, is_training: bool = True, changed: Sequence[str] 
         logger.warning("changed since the run began: %s", change)
     path = output_dir / "config.yaml"
     if comm.is_main_process() and (is_training or not path.exists()):
-        path.write_text(portable(cfg).dump(), encoding="utf-8")
+        text = portable(cfg).dump().encode()
+        write_whole(path, lambda file: file.write(text))
         logger.info("config: %s", os.path.join(cfg.OUTPUT_DIR, "config.yaml"))
 
 

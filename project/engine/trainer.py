@@ -26,6 +26,7 @@ from project.engine.followers import build_followers
 from project.engine.hooks import (
     AveragingHook,
     EvaluationHook,
+    FirstCheckpointHook,
     ProgressWriter,
     SeedingHook,
     ValidationHook,
@@ -133,7 +134,7 @@ class Trainer(DefaultTrainer):
             SeedingHook(),
             hooks.IterationTimer(),
             hooks.LRScheduler(),
-            AveragingHook(self.average) if self.average else None,
+            AveragingHook(self.average, self.guard) if self.average else None,
             statistics,
         ]
         if comm.is_main_process():
@@ -146,7 +147,9 @@ class Trainer(DefaultTrainer):
                 ValidationHook(cfg.TEST.EVAL_PERIOD, ValidationLosses(cfg, amp_dtype(cfg)))
             )
         # Before an evaluation, which a run that goes on makes up for.
-        chain.append(SignalHook(partial(self.save_to_resume, statistics)))
+        save = partial(self.save_to_resume, statistics)
+        chain.append(FirstCheckpointHook(cfg.TEST.EVAL_PERIOD, cfg.SOLVER.CHECKPOINT_PERIOD, save))
+        chain.append(SignalHook(save))
         chain += followers
         # After the checkpoint, so that an evaluation that fails loses no training.
         chain.append(

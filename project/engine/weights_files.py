@@ -12,6 +12,7 @@ import torch
 from project.engine.exported import ENDING, read_exported
 from project.engine.zoo_pickle import read_zoo_pickle
 from project.errors import UserError, WeightsError
+from project.pickle_scan import check_torch_file
 
 
 def read_weights_file(path: str) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def _read(path: str) -> Any:
 
 
 def _read_torch(path: str) -> Any:
+    check_torch_file(path)
     return torch.load(path, map_location=torch.device("cpu"), weights_only=True)
 
 

@@ -8,7 +8,6 @@ arrays, of which the arrays are made when they have been checked.
 import io
 import math
 import pickle
-import pickletools
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+from project.pickle_scan import check_pickle
+
 _NUMBERS = re.compile(r"[<>=|]?[biufc]\d{1,2}")  # no objects, texts or records
 
 
@@ -113,7 +113,7 @@ def read_zoo_pickle(filename: str) -> dict[str, Any]:
             what Python raises, of many kinds.
     """
     content = Path(filename).read_bytes()
-    _check_places(content)
+    check_pickle(content)
     described = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     data = _with_arrays(described, {})
     if not isinstance(data, dict):
@@ -123,16 +123,6 @@ def read_zoo_pickle(filename: str) -> dict[str, Any]:
     blobs = data.get("blobs", data)
     weights = {key: v for key, v in blobs.items() if not str(key).endswith("_momentum")}
     return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
-
-
-def _check_places(content: bytes) -> None:
-    """Raises where a pickle keeps something at a place that only a far larger one would need.
-
-    Python would make room for all places before it, up to 64 GB.
-    """
-    for opcode, place, _ in pickletools.genops(content):
-        if opcode.name in _PUTS and isinstance(place, int) and place > len(content):
-            raise pickle.UnpicklingError(f"it keeps something at place {place} of its memory")
 
 
 def _with_arrays(node: Any, done: dict[int, Any]) -> Any:

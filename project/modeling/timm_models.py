@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from project.errors import ConfigError, NetworkError, WeightsError, nearest
 from project.network import fetch, hub_folder
+from project.pickle_scan import check_torch_file
 
 logger = logging.getLogger(__name__)
 
@@ -212,6 +213,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
             content: Any = load_file(path)
         else:
+            check_torch_file(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each library has its own; all mean a file that is of no use
         first = str(error).strip().split("\n")[0]

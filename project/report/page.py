@@ -61,14 +61,22 @@ def write_report(
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.json as Detectron2 writes it; none where there is no such file.
 
-    A last line that is cut off, as a killed run leaves it, is left out, and so is what a run that
-    began anew in the same folder, or went on from an earlier checkpoint, has made void.
+    A line that is cut off, as a killed run or a full disk leaves it, is left out, and so is what a
+    run that began anew in the same folder, or went on from an earlier checkpoint, has made void.
     """
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    return _of_last_run([json.loads(line) for line in whole.splitlines() if line.strip()])
+    return _of_last_run([line for line in map(_parsed, whole.splitlines()) if line])
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _of_last_run(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -97,6 +97,42 @@ def test_a_tag_that_leads_out_of_the_folder_is_refused(tmp_path, name):
             ask(run)
 
 
+def test_a_link_is_no_checkpoint_and_nothing_is_written_through_one(tmp_path):
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere.pth"
+    run.mkdir()
+    elsewhere.write_bytes(b"precious")
+    (run / "model_0000005.pth").symlink_to(elsewhere)
+    with pytest.raises(WeightsError, match="none is there"):
+        files.last_whole(run)
+    for name in ("model_0000001.pth.partial", "model_0000001.pth.sha256.partial"):
+        (run / name).symlink_to(elsewhere)
+    path = write(run, 1)
+    assert files.last_whole(run) == path and not path.is_symlink()
+    assert elsewhere.read_bytes() == b"precious"
+
+
+def test_a_digest_that_is_empty_is_none(tmp_path):
+    good, bad = write(tmp_path, 1), write(tmp_path, 2)
+    bad.with_name(f"{bad.name}.sha256").write_text("")
+    assert files.last_whole(tmp_path) == good
+    # Checkpoints of Detectron2 have none.
+    good.with_name(f"{good.name}.sha256").unlink()
+    assert files.last_whole(tmp_path) == good
+
+
+def test_a_file_without_a_digest_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "config.yaml"
+    files.write_whole(path, lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"ne")
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        files.write_whole(path, fail)
+    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
 def test_none_that_is_whole(tmp_path):
     assert not files.has_checkpoint(tmp_path)
     with pytest.raises(WeightsError, match="none is there"):

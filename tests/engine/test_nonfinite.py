@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import factories
+from project.engine import nonfinite
 from project.engine.batch_file import from_plain, to_plain
 from project.engine.checkpoint import Checkpointer
+from project.engine.described_config import written_config
 from project.engine.nonfinite import FiniteGuard, Step
 from project.engine.replay import replay
 from project.engine.step import TrainStep
@@ -21,6 +24,23 @@ def train(spec: Path, output: Path, *words: str) -> int:
     flags = ["--config-file", str(TINY), "--dataset", str(spec), "--overwrite"]
     keys = ["OUTPUT_DIR", str(output), *QUICK, "SOLVER.CHECKPOINT_PERIOD", "1"]
     return load_tool("tools/train_net.py").main([*flags, *keys, *words])
+
+
+@pytest.fixture(scope="module")
+def spoilt_step(tmp_path_factory) -> Path:
+    """A step that a training wrote because of one gradient."""
+    from project.data.register import register_dataset, unregister_dataset
+
+    folder = tmp_path_factory.mktemp("spoilt")
+    spec = factories.make_coco(folder / "coco")
+    names = register_dataset(spec)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        spoil(monkeypatch, {1}, "gradient")
+        with pytest.raises(TrainingError):
+            train(spec, folder / "run")
+    for name in names:
+        unregister_dataset(name)
+    return folder / "run" / "nonfinite_0000001.pth"
 
 
 def spoil(monkeypatch, iterations: set[int], what: str) -> None:
@@ -70,6 +90,25 @@ def test_steps_may_be_left_out(coco_spec, tmp_path, monkeypatch):
     assert any(not torch.equal(v, last["model"][k]) for k, v in before["model"].items())
     losses = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     assert all(line.get("total_loss", 1.0) == line.get("total_loss", 1.0) for line in losses)
+
+
+def test_a_step_left_out_does_not_enter_the_average(coco_spec, tmp_path, monkeypatch):
+    spoil(monkeypatch, {2}, "loss")
+    words = ["SOLVER.NONFINITE_SKIPS", "1", "SOLVER.EMA.ENABLED", "True", "SOLVER.EMA.DECAY", "0.0"]
+    assert train(coco_spec, tmp_path, *words, "SOLVER.EMA.START", "0.0") == 0
+    final = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert final["average_count"] == 3  # of 4 iterations
+
+
+def test_the_step_is_told_where_it_cannot_be_written(coco_spec, tmp_path, monkeypatch):
+    spoil(monkeypatch, {2}, "loss")
+
+    def fail(path, write):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nonfinite, "write_whole", fail)
+    with pytest.raises(TrainingError, match=r"iteration 2: .*could not be written .*No space"):
+        train(coco_spec, tmp_path)
 
 
 def test_one_more_than_may_be_left_out_ends_the_training(coco_spec, tmp_path, monkeypatch):
@@ -156,6 +195,32 @@ def test_the_same_losses_as_in_the_training(coco_spec, tmp_path, monkeypatch, ca
     assert found.gradient_norm > 0 and not found.gradients
     assert load_tool("tools/replay_batch.py").main([str(tmp_path / "nonfinite_0000002.pth")]) == 0
     assert "loss_mask" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("config", "[1]"), ("config", "MODEL: {META_ARCHITECTURE: Nothing}"), ("config", 5)),
+        *(("config", "MODEL: {BACKBONE: {NAME: nothing}}"), ("model", {"a": torch.zeros(1)})),
+        *(("batch", 3), ("batch", [{"instances": 1}])),
+    ],
+)
+def test_steps_that_cannot_be_taken_again_are_told(tmp_path, key, value, spoilt_step):
+    content = torch.load(spoilt_step, weights_only=True)
+    torch.save({**content, key: value}, tmp_path / "nonfinite_0000009.pth")
+    with pytest.raises(
+        WeightsError, match=r"nonfinite_0000009.pth: its step cannot be taken again"
+    ):
+        replay(tmp_path / "nonfinite_0000009.pth")
+
+
+def test_a_step_fetches_no_weights_that_its_config_names(tmp_path, spoilt_step):
+    content = torch.load(spoilt_step, weights_only=True)
+    named = "MODEL: {WEIGHTS: /none.pth, TIMM: {WEIGHTS: /none.pth}}\nOUTPUT_DIR: /none\n"
+    cfg = written_config(named)
+    assert cfg.MODEL.WEIGHTS != "/none.pth" and cfg.MODEL.TIMM.WEIGHTS != "/none.pth"
+    assert cfg.OUTPUT_DIR != "/none"
+    assert replay(spoilt_step).iteration == content["iteration"]
 
 
 def test_other_files_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -11,11 +12,13 @@ import torch
 
 import factories
 from project.engine import run_folder
+from project.engine.config_changes import changes
 from project.engine.optim import OPTIMIZERS
-from project.engine.run_folder import check_free, check_space, clear, locked
+from project.engine.run_folder import check_free, check_space, check_weights_stay, clear, locked
 from project.errors import ConfigError
 from tool_runner import TINY, load_tool
 
+CURVES = ("metrics.json", "events.out.tfevents.17.host")
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -74,10 +77,58 @@ def test_resume_needs_a_run_and_names_the_nearest(tmp_path):
 def test_clearing_leaves_what_no_run_has_made(tmp_path):
     leave_run(tmp_path)
     mine = ["notes.txt", "my_model.pth", "log.txt", "results_of_mine.json"]
+    mine += ["model_pretrained.pth", "nonfinite_mine.pth", "model_final.pth.bak"]
     for name in mine:
         (tmp_path / name).touch()
-    clear(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    clear(tmp_path, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(mine)
+
+
+def test_without_overwrite_curves_alone_are_cleared(tmp_path):
+    for name in (*CURVES, "config.yaml", "report.html", "nonfinite_0000003.pth", "my.txt"):
+        (tmp_path / name).touch()
+    clear(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"config.yaml", "report.html", "nonfinite_0000003.pth", "my.txt"}
+
+
+def test_weights_to_start_from_are_not_overwritten(tmp_path):
+    for name in ("model_final.pth", "pretrained.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.pth").symlink_to(tmp_path / "model_final.pth")
+    with pytest.raises(ConfigError, match="move it, or give another OUTPUT_DIR"):
+        check_weights_stay(str(tmp_path / "model_final.pth"), tmp_path)
+    check_weights_stay(str(tmp_path / "pretrained.pth"), tmp_path)
+    check_weights_stay(str(tmp_path / "model_final.pth"), tmp_path / "other")
+    check_weights_stay("", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".lock", "log.txt", "log.txt.rank1", "config.yaml", "metrics.json", "results.json"),
+        *("model_0000001.pth", "model_0000001.pth.partial", "model_best.pth.sha256"),
+        *("last_checkpoint", "last_checkpoint.partial", "report.html", "nonfinite_0000001.pth"),
+    ],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_run_does_not_write_where_links_lead(tmp_path, name, is_there):
+    run, elsewhere = tmp_path / "run", tmp_path / "precious.txt"
+    run.mkdir()
+    if is_there:
+        elsewhere.write_text("precious")
+    (run / name).symlink_to(elsewhere)
+    told = pytest.raises(ConfigError, match=rf"{re.escape(name)} is a link to .*precious")
+    with told, locked(run):
+        pass
+    assert elsewhere.exists() == is_there and (not is_there or elsewhere.read_text() == "precious")
+
+
+def test_links_of_other_names_do_no_harm(tmp_path):
+    (tmp_path / "data").symlink_to(tmp_path)
+    with locked(tmp_path):
+        pass
 
 
 def try_to_lock(folder: Path, answers) -> None:
@@ -172,3 +223,14 @@ def test_changed_data_is_noticed(tmp_path):
     with pytest.raises(ConfigError, match=r"content of .*_train: 4 images -> 4 images"):
         main([*argv, "--resume", *keys])
     assert main([*argv, "--resume", "--accept-changes", *keys]) == 0
+
+
+def test_keys_that_only_one_of_two_configs_has(tmp_path):
+    old = {"MODEL": {"HUGGING_FACE": {"CONFIG": {"a": 1, "gone": [1]}}, "OF_AN_OLD_VERSION": 1}}
+    new = {"MODEL": {"HUGGING_FACE": {"CONFIG": {"a": 1, "mask_weight": 0.1}}, "NEW": 2}}
+    key = "MODEL.HUGGING_FACE.CONFIG"
+    assert changes(old, new) == [
+        f"{key}.gone: [1] -> not given",
+        f"{key}.mask_weight: not given -> 0.1",
+    ]
+    assert changes(old, old) == []

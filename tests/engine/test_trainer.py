@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
 
 import factories
 from project.data.labels import read_semantic
 from project.data.register import dataset_info
+from project.engine.checkpoint import Checkpointer
+from project.engine.hooks import EvaluationHook
 from project.engine.setup import prepare_config
 from project.engine.trainer import Trainer
+from project.errors import WeightsError
 from tool_runner import TINY, load_tool
 
 WORDS = [
@@ -95,3 +99,31 @@ def test_loaders_are_ours_by_detectron2s_names_too(tmp_path, registered):
     tested = list(Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0]))
     images = [r["file_name"] for r in DatasetCatalog.get(cfg.DATASETS.TEST[0])]
     assert [item["file_name"] for (item,) in tested] == images
+
+
+def test_a_run_can_go_on_from_its_first_evaluation(coco_spec, tmp_path):
+    """A kill after it would otherwise leave the best weights alone."""
+    words = ["TEST.EVAL_PERIOD", "2", "SOLVER.CHECKPOINT_PERIOD", "50"]
+    argv = ["--config-file", str(TINY), "--dataset", str(coco_spec), "OUTPUT_DIR", str(tmp_path)]
+    assert load_tool("tools/train_net.py").main([*argv, *words]) == 0
+    saved = {path.name for path in tmp_path.glob("model_*.pth")}
+    assert saved == {"model_0000001.pth", "model_best.pth", "model_final.pth"}
+
+
+def test_ranks_that_see_other_checkpoints_are_refused(monkeypatch):
+    monkeypatch.setattr(comm, "all_gather", lambda path: ["run/model_0000001.pth", path])
+    with pytest.raises(WeightsError, match=r"run/model_0000001.pth and rank 1 from nothing"):
+        Checkpointer(torch.nn.Linear(1, 1)).resume_or_load("")
+
+
+@pytest.mark.parametrize("content", [{"model": {}}, {"best": 1}, [1]])
+def test_best_weights_that_say_nothing_are_none(tmp_path, content, caplog):
+    torch.save(content, tmp_path / "model_best.pth")
+    hook = EvaluationHook(
+        1,
+        dict,
+        checkpointer=Checkpointer(torch.nn.Linear(1, 1), str(tmp_path)),
+        best_metric_name="",
+    )
+    assert hook._read_best() is None
+    assert "the next evaluation is the best so far" in caplog.text

@@ -218,6 +218,14 @@ def test_metrics_of_a_killed_run_are_read_up_to_the_last_whole_line(tmp_path):
     assert read_metrics(path) == [{"iteration": 1, "lr": 0.5}]
 
 
+def test_lines_that_a_full_disk_has_cut_are_left_out(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text(
+        '{"iteration": 1}\n{"iteration": 2, "l{"iteration": 3}\n[4]\n{"iteration": 5}\n'
+    )
+    assert [line["iteration"] for line in read_metrics(path)] == [1, 5]
+
+
 def metrics_file(folder: Path, *lines: dict) -> Path:
     path = folder / "metrics.json"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -192,7 +192,7 @@ def test_the_hub_is_reached_by_https_alone(monkeypatch):
 
 def test_no_library_opens_a_connection_while_it_is_shut():
     """Not even to this machine: what listens there may be another's."""
-    with socket.socket() as listening:
+    with socket.socket() as listening, socket.socket(type=socket.SOCK_DGRAM) as datagram:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
@@ -201,6 +201,10 @@ def test_no_library_opens_a_connection_while_it_is_shut():
             lambda: socket.create_connection(("127.0.0.1", port), 1),
             lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}", None, 1),
             lambda: socket.getaddrinfo("host.invalid", 443),
+            lambda: socket.gethostbyaddr("192.0.2.1"),
+            lambda: socket.getnameinfo(("192.0.2.1", 443), 0),
+            lambda: datagram.sendto(b"x", ("127.0.0.1", port)),
+            lambda: datagram.sendmsg([b"x"], [], 0, ("127.0.0.1", port)),
         ):
             with pytest.raises(OSError, match="--allow-download"):
                 attempt()
