@@ -319,12 +319,37 @@ def _weights_bytes(name: str, content: bytes, place: Place) -> Started:
     return place.predict(place.write(f"w/{name}", content))
 
 
-def _zip_bomb(place: Place) -> Started:
+def _zipped(content: bytes, kind: int, place: Place) -> Started:
     path = place.write("w/bomb.pth", b"")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb/data.pkl", b"\0" * 50_000_000)
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("bomb/data.pkl", content)
+        archive.writestr("bomb/byteorder", b"little")
         archive.writestr("bomb/version", b"3")
     return place.predict(path)
+
+
+def hash_bomb(levels: int) -> bytes:
+    """A pickle of a dict whose key is a tuple of the same tuple twice, and so on."""
+    content = b"\x80\x02})q\x00"  # a dict, and the empty tuple at place 0
+    for level in range(levels):
+        content += b"0h%ch%c\x86q%c" % (level, level, level + 1)
+    return content + b"K\x01s."
+
+
+# torch reads it: weights without a tensor, and one name of 50 MB.
+_LONG_NAME = b"\x80\x02}X\x05\0\0\0model}X" + struct.pack("<I", 50_000_000)
+_LONG_NAME += b"a" * 50_000_000 + b"K\x01ss."
+
+
+def _given(tool: str, name: str, place: Place, **how: Any) -> Started:
+    """The same weights to the tools that are no training and no prediction."""
+    path = _weights(name, place, **how).file
+    assert path is not None
+    words = [str(path)]
+    if tool == "export_weights":
+        words += ["--out", str(place.root / "out"), "--config-file", str(TINY)]
+        words += ["--dataset", str(place.spec)]
+    return Started(tool, words, name, path)
 
 
 def _address(url: str, place: Place) -> Started:
@@ -646,7 +671,15 @@ CASES = [
     Case("weights_place", partial(_weights_bytes, "a.pkl", b"\x80\x02}r\xff\xff\xff\x7f.")),
     Case("weights_encoding", partial(_weights_bytes, "a.pkl", _ENCODED)),
     Case("weights_zip", partial(_weights_bytes, "a.pth", _ZIPPED)),
-    Case("weights_zip_bomb", _zip_bomb),
+    Case("weights_zip_bomb", partial(_zipped, b"\0" * 50_000_000, zipfile.ZIP_DEFLATED)),
+    Case("weights_unfolding", partial(_zipped, _LONG_NAME, zipfile.ZIP_DEFLATED)),
+    Case("weights_hash_bomb", partial(_zipped, hash_bomb(200), zipfile.ZIP_STORED)),
+    Case("weights_hash_bomb_zoo", partial(_weights_bytes, "a.pkl", hash_bomb(200))),
+    *(
+        Case(f"{tool}_{name}", partial(_given, tool, name), _P)
+        for tool in ("replay_batch", "export_weights")
+        for name in ("evil.pkl", "evil.pth", "evil.pyth")
+    ),
     Case("weights_long_header", partial(_weights_bytes, "a.safetensors", _LONG_HEADER)),
     Case("weights_lying_header", partial(_weights_bytes, "a.safetensors", _LYING)),
     Case("weights_garbage", partial(_weights_bytes, "a.safetensors", bytes(range(256)) * 9)),

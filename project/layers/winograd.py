@@ -2,13 +2,14 @@
 
 F(4x4, 3x3) of Lavin and Gray 2016 (arXiv:1509.09308): tiles of 4 x 4 outputs are the transform of
 36 products, where a convolution has 144. oneDNN has the algorithm for ARM alone, and torch asks it
-for none but the direct one (uxlfoundation/oneDNN pull request 3139).
+for the direct one everywhere (uxlfoundation/oneDNN pull request 3139).
 
 Here the transforms of a tile's two axes are one product with a 36 x 36 matrix, and what is between
-them is a batch of 36 products, so all of it is BLAS. Tiles are worked on by the few hundred, so
-that they stay in the cache. On two AVX512 cores the direct convolution takes 1.2 times as long with
+them is a batch of 36 products, so all of it is BLAS. Tiles are worked on by the few hundred, which
+the last cache holds. On two AVX512 cores the direct convolution takes 1.2 times as long with
 128 channels, 1.4 to 1.9 times with 256 and 2.2 times with 512 and more (`tools/benchmark.py infer`
-has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6.
+has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6;
+they follow the largest input of a tile, so one of 1e5 spoils its neighbours' results by 3e-3.
 
 Legend: N images, C inputs, K outputs, H x W pixels, A x B tiles of an image, T tiles at once.
 """
@@ -21,6 +22,7 @@ from detectron2.layers import Conv2d
 from torch import Tensor, nn
 
 _CHUNK = 256  # tiles at once
+_MEASURED = ("AVX2", "AVX512")
 _LEAST_CHANNELS = 128  # from here on it is quicker ...
 _LEAST_TILES = 4  # ... for so many tiles
 # Section 4.3 of the paper: what takes inputs, weights and products to where they are wanted.
@@ -61,8 +63,11 @@ def use_winograd(module: nn.Module) -> None:
     Weights keep their names and values; a transformed copy, four times their size, is kept beside.
 
     Args:
-        module: float32, on the CPU; must neither be trained nor moved afterwards.
+        module: float32, on an x86 CPU; on others, which nobody has measured, all stays. No other
+            weights must come into it afterwards.
     """
+    if torch.backends.cpu.get_cpu_capability() not in _MEASURED:
+        return
     for child in module.modules():
         if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, Conv2d) and _gains(child):
             weight = transform_weight(child.weight)
@@ -87,7 +92,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False)
         relu: whether negative results become 0.
 
     Returns:
-        (N, K, H, W) in channels_last, as a view if H or W is no multiple of 4.
+        (N, K, H, W) in channels_last.
     """
     n, c, height, width = x.shape
     a, b, k = -(-height // 4), -(-width // 4), weight.shape[2]
@@ -99,7 +104,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False)
     image, row, pixel, _ = padded.stride()
     # Overlapping tiles of 6 x 6 without a copy; reshape makes that of a part.
     tiles = padded.as_strided((n, a, b, 6, 6, c), (image, 4 * row, 4 * pixel, row, pixel, 1))
-    out = x.new_empty(n, a, 4, b, 4, k)
+    out = x.new_empty(n, height, width, k)
+    by_tiles = out.view(n, a, 4, b, 4, k) if out.shape[1:3] == (4 * a, 4 * b) else None
     images = max(1, _CHUNK // max(1, a * b))
     rows = a if images > 1 else max(1, _CHUNK // b)
     for i in range(0, n, images):
@@ -112,9 +118,13 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False)
                 outputs += bias
             if relu:
                 outputs.relu_()
-            outputs = outputs.view(*part.shape[:3], 4, 4, k)
-            out[i : i + images, r : r + rows] = outputs.transpose(2, 3)
-    return out.view(n, 4 * a, 4 * b, k)[:, :height, :width].permute(0, 3, 1, 2)
+            outputs = outputs.view(*part.shape[:3], 4, 4, k).transpose(2, 3)
+            if by_tiles is not None:
+                by_tiles[i : i + images, r : r + rows] = outputs
+            else:
+                whole = outputs.reshape(len(part), -1, 4 * b, k)[:, : height - 4 * r, :width]
+                out[i : i + images, 4 * r : 4 * (r + rows)] = whole
+    return out.permute(0, 3, 1, 2)
 
 
 def _times(matrix: Tensor, batch: Tensor) -> Tensor:
@@ -129,15 +139,18 @@ def _gains(conv: nn.Conv2d) -> bool:
 
 
 def _forward(conv: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
-    if x.shape[0] * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) < _LEAST_TILES:
+    if not _is_fit(x, weight) or torch.is_autocast_enabled("cpu"):
         return type(conv).forward(conv, x)
-    norm, activation = (
-        getattr(conv, "norm", None),
-        getattr(conv, "activation", None),
-    )  # Detectron2's
-    relu = norm is None and (activation is F.relu or type(activation) is nn.ReLU)
-    x = convolve(x, weight, conv.bias, relu)
-    for step in () if relu else (norm, activation):
-        if step is not None:
-            x = step(x)
-    return x
+    if not isinstance(conv, Conv2d):
+        return convolve(x, weight, conv.bias)
+    if conv.norm is None and (conv.activation is F.relu or type(conv.activation) is nn.ReLU):
+        return convolve(x, weight, conv.bias, relu=True)
+    x = convolve(x, weight, conv.bias)
+    if conv.norm is not None:
+        x = conv.norm(x)
+    return x if conv.activation is None else conv.activation(x)
+
+
+def _is_fit(x: Tensor, weight: Tensor) -> bool:
+    same = x.dim() == 4 and x.dtype == weight.dtype and x.device == weight.device
+    return same and x.shape[0] * -(-x.shape[2] // 4) * -(-x.shape[3] // 4) >= _LEAST_TILES

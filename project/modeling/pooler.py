@@ -47,7 +47,7 @@ class Pooler(ROIPooler):
             joined = torch.cat(pooled).index_select(0, order.argsort())
         else:
             joined = pooled[0].new_empty(len(boxes), *pooled[0].shape[1:])
-            for places, part in zip(order.split(counts), pooled):
+            for places, part in zip(order.split(counts), pooled, strict=True):
                 joined.index_copy_(0, places, part)
         return joined.permute(0, 3, 1, 2)
 

@@ -24,11 +24,12 @@ def quicken_heads(model: nn.Module) -> None:
     classes that were found, and not those of all K.
     """
     for heads in list(model.modules()):
-        pooler = getattr(heads, "box_pooler", None)
-        if pooler is not None:
+        cells = getattr(getattr(heads, "box_pooler", None), "output_size", None)
+        if cells is not None:
             for head in getattr(heads, "box_head", nn.Module()).modules():
-                if type(head) is FastRCNNConvFCHead and hasattr(head, "fc1"):
-                    _convolve_first(head, tuple(pooler.output_size))
+                first = getattr(head, "fc1", None)
+                if type(head) is FastRCNNConvFCHead and isinstance(first, nn.Linear):
+                    _convolve_first(head, tuple(cells))
         if type(heads) in (MaskRCNNConvUpsampleHead, ConvMaskHead):
             heads.forward = partial(_predict_masks, heads)
 
@@ -41,7 +42,7 @@ def _convolve_first(head: Any, cells: tuple[int, int]) -> None:
     conv.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), False)
     conv.bias = layer.bias
     head.flatten = nn.Identity()
-    head.fc1 = nn.Sequential(conv, nn.Flatten())
+    head.fc1 = head.fcs[0] = nn.Sequential(conv, nn.Flatten())
 
 
 def _predict_masks(head: Any, x: Tensor, instances: list[Instances]) -> Any:

@@ -12,6 +12,11 @@ from project.layers import winograd
 from project.layers.winograd import convolve, transform_weight, use_winograd
 
 
+@pytest.fixture(autouse=True)
+def any_processor(monkeypatch):
+    monkeypatch.setattr(winograd, "_MEASURED", (torch.backends.cpu.get_cpu_capability(),))
+
+
 def close(result: torch.Tensor, expected: torch.Tensor) -> None:
     """To 1e-4 of what is usual among the values."""
     scale = float(expected.abs().mean()) if expected.numel() else 1.0
@@ -47,6 +52,40 @@ def test_relu():
     plain = convolve(x, weight, None)
     assert (plain < -1).any()
     assert torch.equal(convolve(x, weight, None, relu=True), plain.relu())
+
+
+def test_results_can_be_viewed_as_those_of_a_convolution():
+    x = torch.randn(2, 4, 9, 10).to(memory_format=torch.channels_last)
+    result = convolve(x, transform_weight(torch.randn(6, 4, 3, 3)), None)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_inputs_of_other_kinds_are_computed_as_before():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1)).requires_grad_(False)
+    reference = copy.deepcopy(model)
+    use_winograd(model)
+    x = torch.randn(1, 128, 16, 16)
+    close(model(x[0]), reference(x[0]).double())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(x), reference(x)) and model(x).dtype == torch.bfloat16
+    assert torch.equal(model.double()(x.double()), reference.double()(x.double()))
+
+
+def test_attributes_of_plain_convolutions_are_their_own(monkeypatch):
+    model = nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False)
+    model.norm, model.activation = nn.Identity(), torch.neg
+    expected = model(x := torch.randn(1, 128, 16, 16))
+    use_winograd(model)
+    assert "forward" in vars(model)
+    close(model(x), expected.double())
+
+
+def test_other_processors_keep_their_convolutions(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    model = nn.Conv2d(128, 128, 3, padding=1)
+    use_winograd(model)
+    assert "forward" not in vars(model)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
@@ -95,7 +134,7 @@ def test_layers_that_gain_are_replaced_and_keep_norm_and_activation(monkeypatch)
     expected = copy.deepcopy(model).double()
     called = []
 
-    def spy(x, weight, bias, relu):
+    def spy(x, weight, bias, relu=False):
         called.append((weight.shape[1], weight.shape[2], relu))
         return convolve(x, weight, bias, relu)
 

@@ -12,7 +12,9 @@ from torch import nn
 
 from model_cases import CASES, make_input, tiny_config
 from project.benchmark import train
+from project.layers import winograd
 from project.layers.cpu import has_fast_bfloat16
+from project.layers.winograd import convolve
 from project.modeling.pooler import Pooler, replace_poolers
 from project.modeling.precision import arrange, takes_channels_last
 from project.modeling.quick import quick_copy, quicken
@@ -40,9 +42,17 @@ def predict(model: nn.Module) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["joint", "joint_resnet", "joint_channels_last", "instances_c4"])
-def test_in_float32_a_copy_predicts_the_same(name):
+@pytest.mark.parametrize("least", [128, 1])
+def test_in_float32_a_copy_predicts_the_same(least, name, monkeypatch):
+    called = []
+    monkeypatch.setattr(winograd, "_LEAST_CHANNELS", least)
+    monkeypatch.setattr(winograd, "_MEASURED", (torch.backends.cpu.get_cpu_capability(),))
+    monkeypatch.setattr(winograd, "convolve", lambda *a, **k: called.append(1) or convolve(*a, **k))
     cfg, model = build(name, *FLOAT32)
-    expected, found = predict(model), predict(quick_copy(cfg, model))
+    expected = predict(model)
+    assert not called
+    found = predict(quick_copy(cfg, model))
+    assert called or least > 1
     theirs, ours = expected["instances"], found["instances"]
     assert len(theirs) > 3 and len(ours) == len(theirs)
     torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-4, rtol=0)

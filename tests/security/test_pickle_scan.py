@@ -11,17 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from hostile_files import hash_bomb
 from project.engine.weights_files import read_weights_file
 from project.errors import WeightsError
 from project.pickle_scan import check_pickle
-
-
-def hash_bomb(levels: int) -> bytes:
-    """A dict whose key is a tuple of the same tuple twice, and so on."""
-    content = b"\x80\x02})q\x00"  # a dict, and the empty tuple at place 0
-    for level in range(levels):
-        content += b"0h%ch%c\x86q%c" % (level, level, level + 1)
-    return content + b"K\x01s."
 
 
 def stored(path: Path, content: bytes, kind: int = zipfile.ZIP_STORED) -> Path:
