@@ -49,7 +49,7 @@ class Moments:
 
     def opened(self, path: Any, mode: str = "r", **options: Any) -> Any:
         file = open(path, mode, **options)  # noqa: SIM115  (it is handed on)
-        return _Watched(file, self) if "w" in mode else file
+        return _Watched(file, self) if mode[0] in "wx" else file
 
     def watched(self, name: str, function: Any) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -72,6 +72,7 @@ def check_files(output: Path) -> None:
     for path in output.glob("model_*.pth"):
         assert files.damage(path) is None
         assert path.with_name(f"{path.name}.sha256").is_file(), "without it nothing is compared"
+    assert files.has_checkpoint(output) or not (output / "model_best.pth").exists()
     tag = output / files.LAST
     assert not tag.exists() or (output / tag.read_text()).is_file()
 
@@ -82,19 +83,21 @@ def is_killed(found: list[int | None], output: Path) -> bool:
     return found == [-9]
 
 
-def kill_and_resume(spec: Path, output: Path, sabotages: list) -> int:
+def kill_and_resume(
+    spec: Path, output: Path, sabotages: list, words: list[str] = WORDS, period: int = PERIOD
+) -> int:
     """Kills a run by each sabotage in turn, then lets it end; how many of them met it."""
     kills, before = 0, 0
     for sabotage in [*sabotages, None]:
         flags = ["--resume"] if files.has_checkpoint(output) else []
         parts = len(begun(output))
-        killed = is_killed(finish(start(spec, output, *flags, *WORDS, sabotage=sabotage)), output)
+        killed = is_killed(finish(start(spec, output, *flags, *words, sabotage=sabotage)), output)
         kills += killed
         check_files(output)
         if len(begun(output)) > parts:
             assert begun(output)[-1] == before, "it began elsewhere than at its newest checkpoint"
         assert done(output) >= before, "what had been saved was lost"
-        assert reached(output) - done(output) <= PERIOD
+        assert reached(output) - done(output) <= period
         before = done(output)
     return kills
 
@@ -137,10 +140,28 @@ def test_kill(tmp_path, spec, undisturbed, seed):
 @pytest.mark.parametrize("kind", ["write", "replace"])
 def test_killed_inside_of_the_first_checkpoint(tmp_path, spec, undisturbed, kind):
     """Nothing is saved yet, so the run begins anew, without a word about what is half written."""
-    moment = moments(undisturbed).index(kind) + 1
+    names = moments(undisturbed)
+    config = names.index("replace") + 1  # of config.yaml, which is written before
+    moment = names.index(kind, config) + 1
     kill_and_resume(spec, tmp_path / "run", [AtMoment(moment)])
     assert begun(tmp_path / "run") == [0, 0]
     check_end(tmp_path / "run", undisturbed)
+
+
+def test_a_run_whose_first_evaluation_comes_before_its_first_checkpoint(tmp_path, spec):
+    """Killed before and after model_best.pth is there, it starts anew or goes on."""
+    words = [*WORDS, "TEST.EVAL_PERIOD", "2", "SOLVER.CHECKPOINT_PERIOD", "6"]
+    folder = tmp_path / "undisturbed" / "run"
+    counts = folder.with_name("moments")
+    assert finish(start(spec, folder, *words, sabotage=AtMoment(counts=counts))) == [0]
+    assert (folder / "model_0000001.pth").exists()
+    replaced = [n for n, name in enumerate(moments(folder), start=1) if name == "replace"]
+    # config.yaml; digest, checkpoint, digest, tag; digest, best, digest.
+    for number, moment in enumerate((replaced[2], replaced[6], replaced[7] + 2)):
+        output = tmp_path / f"run{number}"
+        assert kill_and_resume(spec, output, [AtMoment(moment)], words, period=6) == 1
+        assert begun(output) == [0, 0 if number == 0 else 2]
+        check_end(output, folder)
 
 
 @pytest.mark.slow
