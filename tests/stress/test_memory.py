@@ -258,14 +258,18 @@ class NoteMemory:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_training_is_flat_over_1000_iterations(tmp_path, workers):
+    """oneDNN keeps up to 1,024 kernels by the shapes they are made for, which come to an end first.
+
+    By then it has 120 MB of them; with ONEDNN_PRIMITIVE_CACHE_CAPACITY 100 it has 60.
+    """
     spec = factories.make_coco(tmp_path / "data", num_images=5)
-    words = ["SOLVER.MAX_ITER", "2101", "SOLVER.CHECKPOINT_PERIOD", "200", "TEST.EVAL_PERIOD", "0"]
+    words = ["SOLVER.MAX_ITER", "4101", "SOLVER.CHECKPOINT_PERIOD", "200", "TEST.EVAL_PERIOD", "0"]
     words += ["SOLVER.CHECKPOINTS_KEPT", "2", "TEST.BOOTSTRAP", "0", "TEST.REPORT_IMAGES", "0"]
     words += ["DATALOADER.NUM_WORKERS", workers, "SOLVER.LOG_PERIOD", "20"]
     processes = start(spec, tmp_path / "run", *words, sabotage=NoteMemory(tmp_path / "notes"))
-    assert finish(processes, timeout=3000) == [0], printed(tmp_path / "run")
+    assert finish(processes, timeout=6000) == [0], printed(tmp_path / "run")
     sizes = np.array([int(line) for line in (tmp_path / "notes").read_text().split()]) / 1e6
-    assert len(sizes) == 22
-    slope = np.polyfit(np.arange(11), sizes[11:], 1)[0] * 10
+    assert len(sizes) == 42
+    slope = np.polyfit(np.arange(11), sizes[-11:], 1)[0] * 10
     print(f"{workers} workers: {sizes.round(1).tolist()} MB, {slope:.2f} MB in 1000 iterations")
     assert slope < 2
