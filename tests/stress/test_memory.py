@@ -258,9 +258,9 @@ class NoteMemory:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_training_is_flat_over_1000_iterations(tmp_path, workers):
-    """oneDNN keeps up to 1,024 kernels by the shapes they are made for, which come to an end first.
+    """Of the kernels that oneDNN keeps, by their shapes, up to 1,024 come first.
 
-    By then it has 120 MB of them; with ONEDNN_PRIMITIVE_CACHE_CAPACITY 100 it has 60.
+    That makes 120 MB here, and 60 MB with ONEDNN_PRIMITIVE_CACHE_CAPACITY 100.
     """
     spec = factories.make_coco(tmp_path / "data", num_images=5)
     words = ["SOLVER.MAX_ITER", "4101", "SOLVER.CHECKPOINT_PERIOD", "200", "TEST.EVAL_PERIOD", "0"]
