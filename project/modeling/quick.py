@@ -12,24 +12,29 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from project.layers.folding import fold_batch_norms
+from project.layers.transposed import Transposed2x2, replace_transposed
 from project.layers.winograd import use_winograd
 from project.modeling.pooler import replace_poolers
 from project.modeling.precision import amp_dtype, arrange, memory_format
 from project.modeling.quick_heads import quicken_heads
 
 _LOW = (torch.bfloat16, torch.float16)
+_LOWERED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, Transposed2x2)
 # What these yield is worked on further: scores are sorted, masks enlarged.
 _HEADS = ("proposal_generator", "roi_heads", "sem_seg_head")
 
 
 def quicken(cfg: CfgNode, model: nn.Module) -> None:
-    """Gives a model of any architecture our RoIAlign and the config's memory layout, in place.
+    """Gives a model of any architecture our layers and the config's memory layout, in place.
 
     Names of weights stay. EXACT leaves the model as it is.
     """
     if not cfg.EXACT:
         replace_poolers(model)
-        arrange(model, memory_format(cfg))
+        layout = memory_format(cfg)
+        if cfg.MODEL.DEVICE == "cpu" and layout == torch.channels_last:
+            replace_transposed(model)
+        arrange(model, layout)
 
 
 def quick_copy(cfg: CfgNode, model: nn.Module) -> nn.Module:
@@ -84,7 +89,7 @@ def _lower(model: nn.Module, dtype: torch.dtype, device: str) -> None:
             module.forward = partial(  # type: ignore[method-assign]
                 _in_float32, module.forward, device
             )
-        elif type(module) in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or _is_wrapped(module):
+        elif type(module) in _LOWERED or _is_wrapped(module):
             module.to(dtype)
     for name in _HEADS:
         if isinstance(head := getattr(model, name, None), nn.Module):
