@@ -38,7 +38,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
     """
     for word in overrides[0::2]:
         if word.startswith("-"):
-            raise ConfigError(f"command line: {word} is no config key; flags stand before all keys")
+            raise ConfigError(
+                f"command line: {word} is no config key; flags stand before all keys: write it"
+                f" before {overrides[0]}"
+            )
         if "=" in word:
             raise ConfigError(f"command line: {word}: write KEY VALUE, with a space between them")
     if len(overrides) % 2:

@@ -37,9 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--weights", required=True, metavar="FILE", help="e.g. model_best.pth, model.safetensors")
     add("--config-file", metavar="FILE", help="of the training; left out: what the weights hold")
     add("--dataset", metavar="SPEC", help="data set specification; knows the images' ids")
-    add("--split", help="of the data set: only its images among those of --input")
-    add("--input", required=True, type=Path, metavar="PATH", help="an image, or a folder of images")
+    add("--split", help="of the data set: its images, or those of them that --input holds")
+    add("--input", type=Path, metavar="PATH", help="an image, or a folder of images")
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--overwrite", action="store_true", help="results that lie in --output may go")
     add(
         "--confidence",
         type=float,
@@ -52,6 +53,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--augment", action="store_true", help="average over flips or sizes; TEST.AUG says which")
     add("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config keys to change")
     args = parser.parse_args(argv)
+    if args.input is None and args.split is None:
+        parser.error("give --input, an image or a folder, or --split of a data set (--dataset)")
     if not 0 <= args.confidence <= 1:
         parser.error(f"--confidence: expected 0 to 1, found {args.confidence}")
     return args
@@ -66,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         dataset=args.dataset,
         weights=args.weights,
         opts=args.opts,
-        paths={"--input": args.input},
+        paths={"--input": args.input} if args.input else {},
     )
 
     from tqdm import tqdm
@@ -74,28 +77,40 @@ def main(argv: list[str] | None = None) -> int:
     from project.data.depth import picture
     from project.data.register import dataset_info
     from project.engine.setup import prepare_config
-    from project.inference.inputs import images_of, list_images
+    from project.inference.inputs import images_of, images_of_split, list_images
     from project.inference.predictor import Predictor
-    from project.inference.writer import PredictionWriter
+    from project.inference.writer import PredictionWriter, check_unused
 
-    files = list_images(args.input, args.output, follow_links=args.follow_links)
+    files: dict[str, Path] = {}
+    if args.input:
+        files = list_images(args.input, args.output, follow_links=args.follow_links)
     overrides = [*args.opts, *test_time_keys(args), "MODEL.WEIGHTS", args.weights]
     cfg = prepare_config(args.config_file, args.dataset, overrides, purpose="predict")
     if args.split:
         name = split_name(cfg, args.split)
+        files = files or images_of_split(name)
         records = images_of(files, name)
         files = {key: path for key, path in files.items() if key in records}
         image_ids = {key: record["image_id"] for key, record in records.items()}
         categories = dataset_info(name).categories
     else:
         categories, image_ids, records = find_classes(files, cfg, described=not args.config_file)
+    check_unused(args.output, overwrite=args.overwrite)
+    if args.tile:
+        tell_scale(cfg, args.tile)
     predictor = Predictor(cfg)
     writer = PredictionWriter(args.output, categories, confidence=args.confidence)
     for key, path in tqdm(files.items(), "images", disable=None):
         image = predictor.read(path, records.get(key))
         writer.add(key, image_ids[key], picture(image, "RGB"), predictor(image, "RGB"))
     print(f"pictures: {args.output / 'overlays'}")
-    print(f"results of {len(files)} images: {', '.join(map(str, writer.close()))}")
+    if writer.found:
+        print(
+            f"objects: {writer.found}; {writer.drawn} of them are drawn, those with a score of"
+            f" {args.confidence:g} or more (--confidence)"
+        )
+    many = "1 image" if len(files) == 1 else f"{len(files)} images"
+    print(f"results of {many}: {', '.join(map(str, writer.close()))}")
     return 0
 
 
@@ -109,6 +124,18 @@ def test_time_keys(args: argparse.Namespace) -> list[str]:
     if args.augment:
         keys["TEST.AUG.ENABLED"] = True
     return [str(word) for key, value in keys.items() if value is not None for word in (key, value)]
+
+
+def tell_scale(cfg: "CfgNode", tile: int) -> None:
+    """Says where tiles show objects in another size than the training did."""
+    sides = [side for side in cfg.INPUT.MIN_SIZE_TRAIN if side]
+    if sides and not cfg.INPUT.CROP.ENABLED:
+        print(
+            f"note: the model was trained on images whose shorter side was resized to"
+            f" {min(sides)} to {max(sides)} pixels (INPUT.MIN_SIZE_TRAIN), and tiles of {tile} are"
+            " predicted as they are; objects should have the same size in both",
+            file=sys.stderr,
+        )
 
 
 def split_name(cfg: "CfgNode", split: str) -> str:

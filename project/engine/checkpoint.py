@@ -41,6 +41,8 @@ from project.usage import check_weights_file
 
 logger = logging.getLogger(__name__)
 
+_LEAST_FITTING = 0.01  # of a model's numbers; less is chance, such as biases of one length
+
 Classes = dict[str, list[str]]  # "things" and "stuff" -> names
 
 
@@ -207,12 +209,16 @@ class Checkpointer(DetectionCheckpointer):
                 )
 
     def _check_fit(self, incompatible: Any, in_file: list[str]) -> None:
-        own = {name for name, _ in self.model.named_parameters()}
+        sizes = {name: p.numel() for name, p in self.model.named_parameters()}
+        own = set(sizes)
         unfit = own & {*incompatible.missing_keys, *(k[0] for k in incompatible.incorrect_shapes)}
-        if in_file and unfit == own:
+        fitting = sum(sizes[name] for name in own - unfit)
+        if in_file and fitting < _LEAST_FITTING * sum(sizes.values()):
             raise WeightsError(
-                "none of the weights fits the model: they were made by another architecture;"
-                f" the file has e.g. {in_file[:2]}, the model {sorted(own)[:2]}"
+                f"{fitting or 'none'} of the model's {sum(sizes.values())} weights fit: they were"
+                f" made by another architecture; the file has e.g. {in_file[:2]}, the model"
+                f" {sorted(own)[:2]}. Take the config of their training, or start without weights"
+                " (MODEL.WEIGHTS '')"
             )
         if unfit and self._whole:
             raise WeightsError(
@@ -221,7 +227,11 @@ class Checkpointer(DetectionCheckpointer):
                 " or other classes; use the config of its training"
             )
         if unfit:
-            logger.info("%d of %d weights start anew", len(unfit), len(own))
+            parts = sorted({".".join(name.split(".")[:2]) for name in unfit})
+            logger.info(
+                "%d of %d weights (%.1f %% of their numbers) start anew: %s",
+                len(unfit), len(own), 100 * (1 - fitting / sum(sizes.values())), ", ".join(parts),
+            )  # fmt: skip
 
 
 def _check_shared(path: str) -> None:

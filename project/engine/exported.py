@@ -65,6 +65,7 @@ def write_exported(
         beside = tensors.with_suffix(".json")
         text = json.dumps({**description, "weights": about}, indent=1, ensure_ascii=False)
         beside.write_text(f"{text}\n", encoding="utf-8")
+        tensors.chmod(beside.stat().st_mode & 0o777)  # the library lets nobody else read it
         for path in (tensors, beside):
             _sync(path)
         os.replace(partial, folder)

@@ -12,7 +12,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from project.engine.batch_file import Batch, to_plain
-from project.engine.checkpoint_files import write_whole
+from project.engine.checkpoint_files import has_checkpoint, write_whole
 from project.errors import StorageError, TrainingError
 
 logger = logging.getLogger(__name__)
@@ -112,14 +112,22 @@ class FiniteGuard:
                 f"numbers that are not finite in {text}. `tools/replay_batch.py {path}` names the"
                 " layer that they come from. A lower SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS,"
                 " SOLVER.CLIP_GRADIENTS.ENABLED True or SOLVER.AMP.ENABLED False often help;"
-                f" SOLVER.NONFINITE_SKIPS (now {self.skips}) leaves such steps out. What was saved"
-                " before is good, and --resume goes on from it"
+                f" SOLVER.NONFINITE_SKIPS (now {self.skips}) leaves such steps out."
+                f" {self._way_on()}"
             )
         self.skipped += 1
         for name, tensor in _statistics(self.model):
             tensor.copy_(self._statistics[name])
         logger.warning("left out, %d of %d: %s", self.skipped, self.skips, text)
         return False
+
+    def _way_on(self) -> str:
+        if has_checkpoint(Path(self.output_dir)):
+            return (
+                "What was saved before is good: --resume --accept-changes goes on from it with"
+                " other values"
+            )
+        return "Nothing was saved before: start anew with other values"
 
     def _path(self, step: Step) -> Path:
         rank = f"_rank{comm.get_rank()}" if comm.get_world_size() > 1 else ""

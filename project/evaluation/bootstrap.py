@@ -15,6 +15,7 @@ from project.evaluation.matches import MatchTable
 from project.evaluation.results import DatasetResults, headline_metrics, scored_tasks
 
 LEVEL = 95  # percent
+FEW_IMAGES = 20  # below, an interval is told to be rough
 FEWEST = 100  # resamples, however large the data set
 _SEED = 20070  # fixed: the same predictions have the same intervals
 _WORK = 4e7  # detections times resamples: some ten seconds
@@ -106,6 +107,11 @@ def add_intervals(
     if not count or not statistics:
         return
     (images,) = {num_images(found) for found in statistics.values()}
+    if 1 < images < FEW_IMAGES:
+        dataset["notes"].append(
+            f"intervals: {images} images are too few to rely on them; a class that is in some of"
+            " them alone is missing from some draws, and from their mean"
+        )
     draws: dict[str, Weighted] = {}
     if images > 1:
         dataset["resamples"] = affordable(statistics.values(), count)

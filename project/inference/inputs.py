@@ -1,5 +1,6 @@
 """Which images to predict, what their results are called, and which of a data set's they are."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,21 @@ def list_images(source: Path, output: Path, *, follow_links: bool = False) -> di
             f"--input: there are no images in {source}, which would end in"
             f" {' '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    relative = [path.relative_to(source) for path in files]
+    return _named(source, files)
+
+
+def images_of_split(dataset_name: str) -> dict[str, Path]:
+    """All images of a data set, as `list_images` of the folder that holds them.
+
+    Args:
+        dataset_name: a registered name.
+    """
+    files = sorted({Path(record["file_name"]) for record in dataset_records(dataset_name)})
+    return _named(Path(os.path.commonpath([file.parent for file in files])), files)
+
+
+def _named(root: Path, files: Sequence[Path]) -> dict[str, Path]:
+    relative = [path.relative_to(root) for path in files]
     stems = Counter(path.with_suffix("") for path in relative)
     return {
         (path if stems[path.with_suffix("")] > 1 else path.with_suffix("")).as_posix(): file

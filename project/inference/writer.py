@@ -1,6 +1,8 @@
 """Predictions as files: pictures to look at, and the forms that tools/score.py takes."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 
 from project.data.categories import Categories
 from project.data.labels import write_label_map
+from project.errors import ConfigError
 from project.evaluation.detections import coco_results, from_instances
 from project.inference.scenes import predicted_panoptic, predicted_scene, predicted_semantic
 from project.report.canvas import display_scale, encode, scale_image, stack
@@ -18,6 +21,33 @@ from project.report.panels import classes_in, draw_scene
 
 ImageId = int | str
 _LARGEST = 3072  # pixels of the longer side of a picture; the maps keep the image's size
+
+
+# What a writer leaves in its folder.
+_LEFT = ("overlays", "label_maps", "panoptic", "predictions.json", "panoptic.json")
+
+
+def check_unused(folder: Path, *, overwrite: bool) -> None:
+    """Checks that no earlier results would be mixed with those to come.
+
+    Args:
+        folder: of the results; need not be there.
+        overwrite: earlier results are deleted instead, by their names.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    found = [folder / name for name in _LEFT if os.path.lexists(folder / name)]
+    if found and not overwrite:
+        raise ConfigError(
+            f"--output {folder} holds results already ({', '.join(path.name for path in found)}):"
+            " --overwrite deletes them, and another folder leaves them as they are"
+        )
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 class PredictionWriter:
@@ -44,6 +74,7 @@ class PredictionWriter:
         self.categories = categories
         self.confidence = confidence
         self._parts: set[str] = set()  # keys of the outputs seen
+        self.found = self.drawn = 0  # objects, and those among them that are sure enough
         self._instances: list[dict[str, Any]] = []
         self._panoptic: list[dict[str, Any]] = []
 
@@ -63,6 +94,8 @@ class PredictionWriter:
         if "instances" in output:
             detections = from_instances(output["instances"])
             self._instances += coco_results(image_id, detections, self.categories)
+            self.found += len(detections.scores)
+            self.drawn += int((detections.scores >= self.confidence).sum())
         semantic = predicted_semantic(output)
         if semantic is not None:
             write_label_map(self._path("label_maps", f"{key}.png"), semantic)

@@ -194,3 +194,16 @@ def test_weights_predict_only_the_classes_they_were_trained_for(tmp_path):
     with pytest.raises(WeightsError, match=r"'date', 'fig'"):
         Checkpointer(model, str(tmp_path), classes=SWAPPED).resume_or_load("", resume=True)
     Checkpointer(model, classes=SWAPPED).resume_or_load(path, resume=False)
+
+
+def test_weights_of_which_next_to_nothing_fits_are_refused(tmp_path):
+    """Biases of one length are no weights to start from; a whole backbone is."""
+    model = torch.nn.Sequential(torch.nn.Linear(30, 8), torch.nn.Linear(8, 8))
+    names = list(model.state_dict())
+    state = {name: torch.ones(3, 3) for name in names}
+    torch.save({"model": {**state, "1.bias": torch.ones(8)}}, tmp_path / "w.pth")
+    Checkpointer(model).load(str(tmp_path / "w.pth"), checkpointables=[])  # 8 of 320
+    assert torch.equal(model[1].bias, torch.ones(8))
+    large = torch.nn.Sequential(torch.nn.Linear(300, 8), torch.nn.Linear(8, 8))
+    with pytest.raises(WeightsError, match=r"8 of the model's 2480 weights fit: .*another arch"):
+        Checkpointer(large).load(str(tmp_path / "w.pth"), checkpointables=[])

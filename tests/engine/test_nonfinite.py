@@ -111,6 +111,13 @@ def test_the_step_is_told_where_it_cannot_be_written(coco_spec, tmp_path, monkey
         train(coco_spec, tmp_path)
 
 
+@pytest.mark.parametrize(("iteration", "way"), [(0, "Nothing was saved"), (2, "--accept-changes")])
+def test_the_way_on_depends_on_what_was_saved(coco_spec, tmp_path, monkeypatch, iteration, way):
+    spoil(monkeypatch, {iteration}, "loss")
+    with pytest.raises(TrainingError, match=way):
+        train(coco_spec, tmp_path)
+
+
 def test_one_more_than_may_be_left_out_ends_the_training(coco_spec, tmp_path, monkeypatch):
     spoil(monkeypatch, {1, 3}, "loss")
     with pytest.raises(TrainingError, match="iteration 3: "):

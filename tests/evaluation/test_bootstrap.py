@@ -10,6 +10,7 @@ from coco_cases import random_set, with_areas
 from project.data.categories import Categories
 from project.errors import UserError
 from project.evaluation.bootstrap import (
+    FEW_IMAGES,
     FEWEST,
     add_intervals,
     affordable,
@@ -123,6 +124,18 @@ def test_no_interval_without_resamples_or_images():
     add_intervals(dataset, {"sem_seg": one}, 100)
     assert set(dataset["sem_seg"]["intervals"].values()) == {None}
     assert dataset["notes"] == ["sem_seg: intervals need two images or more"]
+
+
+@pytest.mark.parametrize("images", [2, FEW_IMAGES - 1, FEW_IMAGES])
+def test_few_images_are_told(images):
+    counts = np.ones((images, 2, 5), dtype=np.int64)
+    found = PixelCounts(CLASSES[:2], counts)
+    scores = semantic_scores(counts.sum(axis=0), CLASSES[:2])
+    dataset = {"images": images, "sem_seg": scores, "notes": []}
+    add_intervals(dataset, {"sem_seg": found}, 10)
+    assert [f"{images} images are too few" in note for note in dataset["notes"]] == (
+        [True] if images < FEW_IMAGES else []
+    )
 
 
 def test_very_many_detections_get_fewer_resamples():

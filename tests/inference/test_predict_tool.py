@@ -1,6 +1,7 @@
 """tools/predict.py end to end; its results are scored as the evaluation scores the model."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from project.engine.setup import prepare_config
 from project.errors import ConfigError, DatasetError
 from project.evaluation.prediction_files import score_predictions
 from project.inference.predictor import Predictor
+from project.inference.writer import check_unused
 from tool_runner import TINY, load_tool, run_process
 
 
@@ -57,6 +59,45 @@ def test_the_images_of_one_split_are_taken_from_a_folder_of_all(trained, tmp_pat
         predict(trained, images_of(trained), tmp_path / "no", "--split", "vall")
     with pytest.raises(DatasetError, match=r"none of the 6 images .* is a file of .*_train"):
         predict(trained, images_of(trained), tmp_path / "no", "--split", "train")
+
+
+def test_a_split_needs_no_folder(trained, tmp_path):
+    """Its images are those of the specification, under the names that a folder gives them."""
+    words = [*trained.words, "--weights", str(trained.weights), "--split", "val"]
+    main = load_tool("tools/predict.py").main
+    assert main([*words, "--output", str(tmp_path / "split")]) == 0
+    predict(trained, images_of(trained), tmp_path / "folder")
+    for name in ("predictions.json", "label_maps/000.png", "panoptic/000.png"):
+        assert (tmp_path / "split" / name).read_bytes() == (tmp_path / "folder" / name).read_bytes()
+
+
+def test_results_of_two_runs_are_not_mixed(trained, tmp_path):
+    (first, second, *_) = sorted(images_of(trained).iterdir())
+    predict(trained, first, tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"holds results already \(overlays, .*--overwrite"):
+        predict(trained, second, tmp_path)
+    assert [path.stem for path in (tmp_path / "label_maps").iterdir()] == [first.stem]
+    predict(trained, second, tmp_path, "--overwrite")
+    assert [path.stem for path in (tmp_path / "label_maps").iterdir()] == [second.stem]
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_overwriting_follows_no_link(trained, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.png").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "overlays").symlink_to(tmp_path / "mine")
+    check_unused(tmp_path / "out", overwrite=True)
+    assert (tmp_path / "mine" / "photo.png").exists() and not list((tmp_path / "out").iterdir())
+
+
+def test_tiles_of_another_scale_are_told(trained, tmp_path, capsys):
+    words = ["--tile", "64", "INPUT.MIN_SIZE_TRAIN", "(32, 48)"]
+    predict(trained, images_of(trained), tmp_path, *words)
+    said = capsys.readouterr()
+    assert "resized to 32 to 48 pixels (INPUT.MIN_SIZE_TRAIN)" in said.err
+    assert re.search(r"objects: \d+; \d+ of them are drawn, .* 0\.5 or more", said.out)
 
 
 def test_files_beside_the_scores(trained, tmp_path, capsys):
