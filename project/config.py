@@ -14,6 +14,11 @@ from project.safe_yaml import parse_yaml
 
 # What a value is that is no such literal, or one of thousands of nested signs.
 _NO_VALUE = (ValueError, AssertionError, RecursionError, MemoryError)
+# How yacs tells it: types, values and key.
+_MISMATCH = re.compile(
+    r"Type mismatch \(<class '(\w+)'> vs\. <class '(\w+)'>\)"
+    r" with values \((.*) vs\. (.*)\) for config key: (\S+)"
+)
 _WHOLE = re.compile(r"\s*[+-]?\d+\s*$")  # as a command line has it
 
 
@@ -147,7 +152,8 @@ def merge_overrides(cfg: CfgNode, overrides: list[str]) -> None:
         except ConfigError as error:
             raise ConfigError(f"command line: {full}: {error}") from error
         except _NO_VALUE as error:
-            raise ConfigError(f"command line: {full}: {_text(error)}") from error
+            said = _text(error).removeprefix(f"{full}: ")
+            raise ConfigError(f"command line: {full}: {said}") from error
 
 
 def _parse_word(full: str, value: str) -> Any:
@@ -159,4 +165,5 @@ def _parse_word(full: str, value: str) -> Any:
 
 def _text(error: Exception) -> str:
     said = " ".join(str(error.args[0] if error.args else error).split())
+    said = _MISMATCH.sub(r"\5: expected \1 as \3, found \2 \4", said)
     return said or "a value in it is nested too deeply"

@@ -211,3 +211,13 @@ def test_values_of_thousands_of_signs_are_told(tmp_path, sign, count):
         load_config(path)
     with pytest.raises(ConfigError, match=r"command line: SOLVER\.BASE_LR"):
         load_config(None, ["SOLVER.BASE_LR", text])
+
+
+def test_values_of_another_type_are_told_in_words(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("SOLVER: {MAX_ITER: [1]}\n")
+    told = r"SOLVER\.MAX_ITER: expected int as 40000, found {}"
+    with pytest.raises(ConfigError, match=r"c\.yaml: " + told.format(r"list \[1\]")):
+        load_config(path)
+    with pytest.raises(ConfigError, match="command line: " + told.format("str abc")):
+        load_config(None, ["SOLVER.MAX_ITER", "abc"])

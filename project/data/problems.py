@@ -143,7 +143,11 @@ class Problems:
         """One line a kind in the log."""
         for rule, found in self.by_rule().items():
             logger.warning(
-                "%s: %s (%d), the first: %s", name, RULES[rule].title, len(found), found[0].text
+                "%s: %s (findings: %d), the first: %s",
+                name,
+                RULES[rule].title,
+                len(found),
+                found[0].text,
             )
 
 

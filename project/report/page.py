@@ -108,10 +108,16 @@ def waiting_share(metrics: Sequence[Mapping[str, Any]]) -> float | None:
     Args:
         metrics: lines with the seconds "data_time" and "time", as Detectron2 writes them.
     """
-    known = [line for line in metrics if line.get("time") and "data_time" in line]
-    if not known:
-        return None
-    return sum(line["data_time"] for line in known) / sum(line["time"] for line in known)
+    waited = total = 0.0
+    last = -1
+    for line in metrics:
+        if line.get("time") and "data_time" in line:
+            # A line stands for the steps since the one before it.
+            steps = max(1, line.get("iteration", last + 1) - last)
+            last = line.get("iteration", last + 1)
+            waited += steps * line["data_time"]
+            total += steps * line["time"]
+    return waited / total if total else None
 
 
 def _header(results: Mapping[str, Any], when: datetime, waiting: float | None) -> str:

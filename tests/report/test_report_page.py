@@ -287,6 +287,8 @@ def test_the_share_of_waiting_for_data(tmp_path):
         {"iteration": 8, "bbox/AP": 50.0},
     ]
     assert waiting_share(lines) == 0.25 and waiting_share(lines[:1]) is None
+    uneven = [{"iteration": i, "time": 1.0, "data_time": d} for i, d in ((4, 0.9), (99, 0.1))]
+    assert waiting_share(uneven) == pytest.approx((5 * 0.9 + 95 * 0.1) / 100)
     text = write_report(tmp_path, results(), lines).read_text(encoding="utf-8")
     assert "Waiting for data" in text and "25.0 % of the training" in text
     assert "Waiting for data" not in write_report(tmp_path, results()).read_text(encoding="utf-8")
