@@ -222,7 +222,7 @@ def test_flat_polygons_are_left_out(tmp_path, caplog):
         records = dataset_records(register_dataset(spec)[0])
     assert records[0]["annotations"][0]["segmentation"] == good
     assert not {2, 3} & {a["id"] for r in records for a in r["annotations"]}
-    assert "polygons without an area, which are left out (3)" in caplog.text
+    assert "polygons without an area, which are left out (findings: 3)" in caplog.text
 
 
 def test_a_missing_file_is_answered_with_the_nearest(tmp_path):
