@@ -13,6 +13,7 @@ import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.benchmark.timing import Comparison, Pair, Run
 from project.config import load_config
 from project.modeling.precision import amp_dtype
+from project.modeling.quick import quicken
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "Base-UNet.yaml"
 SIDE, CLASSES = 256, 4
@@ -45,6 +46,7 @@ def build(overrides: list[Any]) -> tuple[Run, Run]:
         cfg.merge_from_list(["MODEL.SEM_SEG_HEAD.NUM_CLASSES", CLASSES])
         torch.manual_seed(0)
         model = build_model(cfg).train()
+        quicken(cfg, model)  # as our trainer does
         weights = weights or model.state_dict()
         model.load_state_dict(weights)
         runs.append(partial(_step, model, amp_dtype(cfg), batch))
