@@ -201,3 +201,10 @@ def test_safetensors_made_elsewhere_load(tmp_path, description):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match="not a weights file that can be read"):
         load_weights(model, str(path))
+
+
+def test_exports_can_be_read_by_those_who_read_what_is_beside(tmp_path):
+    description = {"config": "", "classes": {"things": ["a"], "stuff": []}}
+    files = write_exported(tmp_path / "out", {"w": torch.zeros(2)}, description, 1)
+    first, second = (path.stat().st_mode & 0o777 for path in files)
+    assert first == second
