@@ -35,13 +35,19 @@ def check_unused(folder: Path, *, overwrite: bool) -> None:
         overwrite: earlier results are deleted instead, by their names.
 
     Raises:
-        ConfigError: there are some.
+        ConfigError: there are some; or files of these names that no writer has left, since it
+            always leaves overlays: such as a data set's own label maps.
     """
     found = [folder / name for name in _LEFT if os.path.lexists(folder / name)]
     if found and not overwrite:
         raise ConfigError(
             f"--output {folder} holds results already ({', '.join(path.name for path in found)}):"
             " --overwrite deletes them, and another folder leaves them as they are"
+        )
+    if found and found[0].name != _LEFT[0]:
+        raise ConfigError(
+            f"--output {folder} holds {', '.join(path.name for path in found)} and no overlays, so"
+            " they are not the results of a prediction: give another folder"
         )
     for path in found:
         if path.is_dir() and not path.is_symlink():

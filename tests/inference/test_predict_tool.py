@@ -92,6 +92,14 @@ def test_overwriting_follows_no_link(trained, tmp_path):
     assert (tmp_path / "mine" / "photo.png").exists() and not list((tmp_path / "out").iterdir())
 
 
+def test_a_data_sets_own_maps_are_no_results(tmp_path):
+    (tmp_path / "label_maps").mkdir()
+    (tmp_path / "label_maps" / "truth.png").touch()
+    with pytest.raises(ConfigError, match="not the results of a prediction"):
+        check_unused(tmp_path, overwrite=True)
+    assert (tmp_path / "label_maps" / "truth.png").exists()
+
+
 def test_tiles_of_another_scale_are_told(trained, tmp_path, capsys):
     words = ["--tile", "64", "INPUT.MIN_SIZE_TRAIN", "(32, 48)"]
     predict(trained, images_of(trained), tmp_path, *words)
