@@ -14,7 +14,7 @@ from typing import Any
 import detectron2
 import torch
 from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import SimpleTrainer
+from detectron2.engine import AMPTrainer, SimpleTrainer
 from detectron2.modeling import build_model
 from detectron2.solver import build_optimizer as build_stock_optimizer
 from detectron2.structures import Boxes, Instances, PolygonMasks
@@ -26,6 +26,7 @@ from project.config import load_config
 from project.engine.nonfinite import FiniteGuard
 from project.engine.optim import build_gradient_clipper, build_optimizer
 from project.engine.step import TrainStep
+from project.engine.storage import BoundedStorage
 from project.modeling.precision import amp_dtype
 from project.modeling.quick import quicken
 
@@ -60,12 +61,11 @@ def build(device: str) -> tuple[Run, Run]:
     losses = []
     for trainer in (stock, ours):
         torch.manual_seed(0)
-        with EventStorage() as storage:
-            trainer.run_step()
+        storage = one_step(trainer)
         losses.append(storage.latest()["total_loss"][0])
     if abs(losses[0] - losses[1]) > CLOSE * losses[0]:
         raise RuntimeError(f"total losses of a first step differ: {losses[0]} and {losses[1]}")
-    return partial(_step, stock), partial(_step, ours)
+    return partial(one_step, stock), partial(one_step, ours)
 
 
 def make_stock(device: str, batches: Sequence[list[dict[str, Any]]]) -> SimpleTrainer:
@@ -73,8 +73,14 @@ def make_stock(device: str, batches: Sequence[list[dict[str, Any]]]) -> SimpleTr
     cfg = get_cfg()
     cfg.merge_from_file(str(BASE))
     cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device])
+    return stock_trainer(cfg, batches)
+
+
+def stock_trainer(cfg: CfgNode, batches: Sequence[list[dict[str, Any]]]) -> SimpleTrainer:
+    """What Detectron2 makes of its config; the batches come again and again."""
     model = _build(cfg)
-    trainer = SimpleTrainer(model, cycle(batches), build_stock_optimizer(cfg, model))
+    kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+    trainer = kind(model, cycle(batches), build_stock_optimizer(cfg, model))
     trainer.iter = 0
     return trainer
 
@@ -85,6 +91,11 @@ def make_ours(
     """What `project.engine.trainer.Trainer` makes of the same config."""
     cfg = load_config(BASE)
     cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device, *overrides])
+    return our_trainer(cfg, batches)
+
+
+def our_trainer(cfg: CfgNode, batches: Sequence[list[dict[str, Any]]]) -> TrainStep:
+    """What `project.engine.trainer.Trainer` makes of a config, but for the data."""
     model = _build(cfg)
     quicken(cfg, model)
     guard = FiniteGuard(model, output_dir="", config="", seed=0, skips=cfg.SOLVER.NONFINITE_SKIPS)
@@ -92,7 +103,7 @@ def make_ours(
         model,
         cycle(batches),
         build_optimizer(cfg, model),
-        device=device,
+        device=cfg.MODEL.DEVICE,
         dtype=amp_dtype(cfg),
         clip=build_gradient_clipper(cfg),
         guard=guard,
@@ -131,6 +142,9 @@ def make_batch(seed: int) -> list[dict[str, Any]]:
     return batch
 
 
-def _step(trainer: SimpleTrainer) -> None:
-    with EventStorage():
+def one_step(trainer: SimpleTrainer) -> EventStorage:
+    """A step, with the storage of statistics that each side has in a training."""
+    ours = isinstance(trainer, TrainStep)
+    with BoundedStorage(0, log_period=20) if ours else EventStorage() as storage:
         trainer.run_step()
+    return storage

@@ -67,6 +67,7 @@ def build_train_loader(cfg: CfgNode, seed: int) -> "TrainLoader":
             num_ranks=comm.get_world_size(),
         ),
         num_workers=loader.NUM_WORKERS,
+        pin_memory=cfg.MODEL.DEVICE.startswith("cuda"),  # from there, copies need no waiting
         collate_fn=trivial_batch_collator,
         # It draws a seed when it starts, whenever that is: not from the numbers of an iteration.
         generator=torch.Generator(),

@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 from detectron2.engine import SimpleTrainer
+from detectron2.utils.events import get_event_storage
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from project.engine.nonfinite import FiniteGuard, Step
+from project.engine.storage import BoundedStorage
+from project.engine.transfer import to_device
 
 
 class TrainStep(SimpleTrainer):
@@ -48,7 +51,8 @@ class TrainStep(SimpleTrainer):
         """
         super().__init__(model, data_loader, optimizer)
         self.parts = parts
-        self.device_type = torch.device(device).type
+        self.device = torch.device(device)
+        self.device_type = self.device.type
         self.dtype = dtype
         self.clip = clip
         self.guard = guard
@@ -70,9 +74,10 @@ class TrainStep(SimpleTrainer):
         loss_dict = self.add_gradients(data)
         self.scaler.unscale_(self.optimizer)
         self.after_backward()
-        if self._takes(data, loss_dict):
+        losses, gradient_norm, scale = self._fetch(loss_dict)
+        if self._takes(data, losses, gradient_norm, scale):
             self.clip(self.model.parameters())
-            self._write_metrics(loss_dict, data_time)
+            self._write_metrics({k: torch.tensor(v) for k, v in losses.items()}, data_time)
             self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -84,30 +89,49 @@ class TrainStep(SimpleTrainer):
         for start in range(0, len(data), size):
             is_last = start + size == len(data)
             with self._exchange(is_last):
+                part = data[start : start + size]
+                if self.device_type == "cuda":
+                    part = to_device(part, self.device)
                 with torch.autocast(self.device_type, self.dtype, enabled=self.dtype is not None):
-                    losses = self.model(data[start : start + size])
+                    losses = self.model(part)
                 losses = {name: value / self.parts for name, value in losses.items()}
                 self.scaler.scale(sum(losses.values())).backward()
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0) + value.detach()
         return totals
 
-    def _takes(self, data: list[Any], loss_dict: dict[str, torch.Tensor]) -> bool:
+    def _fetch(
+        self, loss_dict: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, float], float, float | None]:
+        """Losses, norm of all gradients and scale of the losses (None for none): one wait.
+
+        The statistics of the step that are still on a GPU come along.
+        """
+        storage = get_event_storage()
+        waiting = storage.waiting() if isinstance(storage, BoundedStorage) else []
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        tensors = [*loss_dict.values(), norm, self.scaler.scale(torch.ones_like(norm)), *waiting]
+        numbers = torch.stack([tensor.float() for tensor in tensors]).tolist()
+        count = len(loss_dict)
+        if isinstance(storage, BoundedStorage):
+            storage.settle(numbers[count + 2 :])
+        scale = numbers[count + 1] if self.scaler.is_enabled() else None
+        return dict(zip(loss_dict, numbers)), numbers[count], scale
+
+    def _takes(
+        self, data: list[Any], losses: dict[str, float], norm: float, scale: float | None
+    ) -> bool:
         if self.guard is None:
             return True
-        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
-        return self.guard.passes(self._describe(data, loss_dict), scale)
-
-    def _describe(self, data: list[Any], loss_dict: dict[str, torch.Tensor]) -> Step:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        numbers = torch.stack([*loss_dict.values(), nn.utils.get_total_norm(gradients)]).tolist()
-        return Step(
+        step = Step(
             iteration=self.iter,
             batch=data,
-            losses=dict(zip(loss_dict, numbers)),
-            gradient_norm=numbers[-1],
+            losses=losses,
+            gradient_norm=norm,
             learning_rate=self.optimizer.param_groups[0]["lr"],
         )
+        return self.guard.passes(step, scale)
 
     def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from project.errors import ConfigError
 from project.layers.blocks import check_choice
 from project.layers.mask_losses import mask_bce, mask_dice
+from project.modeling.polygon_views import joint_crops
 
 LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "bce": ("loss_mask", mask_bce),
@@ -54,6 +55,9 @@ def mask_losses(logits: Tensor, targets: Tensor, names: Sequence[str]) -> dict[s
 
 def mask_targets(instances: Sequence[Instances], side: int) -> Tensor:
     """What of each RoI's object lies in its box, as (R, side, side) of 0 and 1."""
+    joint = joint_crops(instances, side)
+    if joint is not None:
+        return joint.float()
     parts = [
         x.gt_masks.crop_and_resize(x.proposal_boxes.tensor, side).to(x.proposal_boxes.device)
         for x in instances

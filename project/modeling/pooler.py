@@ -1,11 +1,8 @@
 """Detectron2's poolers with our RoIAlign."""
 
 import torch
-from detectron2.modeling.poolers import (
-    ROIPooler,
-    assign_boxes_to_levels,
-    convert_boxes_to_pooler_format,
-)
+import torch.nn.functional as F
+from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
 from detectron2.structures import Boxes
 from torch import Tensor, nn
 
@@ -15,7 +12,8 @@ from project.layers.roi_align import RoIAlign, replace_roi_align
 class Pooler(ROIPooler):
     """Joins the levels' RoIs by one copy of whole RoIs, in the layout that they have.
 
-    Detectron2 fills a tensor of zeros instead, in NCHW, number by number where RoIs are in NHWC.
+    Detectron2 fills a tensor of zeros instead, in NCHW, number by number where RoIs are in NHWC,
+    and on a GPU waits for the RoIs of each level.
     """
 
     def forward(self, x: list[Tensor], box_lists: list[Boxes]) -> Tensor:
@@ -28,9 +26,10 @@ class Pooler(ROIPooler):
         Returns:
             (R, C, P, Q) in the order of the boxes.
         """
-        boxes = convert_boxes_to_pooler_format(box_lists)
-        if len(x) == 1 or not self._is_ours(x) or not len(boxes):
+        on_gpu = x[0].is_cuda and not torch.jit.is_tracing() and not torch.compiler.is_compiling()
+        if len(x) == 1 or not (on_gpu or self._is_ours(x)) or not sum(map(len, box_lists)):
             return super().forward(x, box_lists)
+        boxes = _with_images(box_lists)
         levels = assign_boxes_to_levels(
             box_lists,
             self.min_level,
@@ -42,6 +41,8 @@ class Pooler(ROIPooler):
         counts = levels.bincount(minlength=len(x)).tolist()
         parts = boxes[order].split(counts)
         pooled = [p(f, part) for p, f, part in zip(self.level_poolers, x, parts, strict=True)]
+        if on_gpu:  # torchvision's operator yields NCHW
+            return torch.cat(pooled).index_select(0, order.argsort())
         pooled = [part.permute(0, 2, 3, 1) for part in pooled]  # (R, P, Q, C)
         if any(part.requires_grad for part in pooled):
             joined = torch.cat(pooled).index_select(0, order.argsort())
@@ -56,6 +57,12 @@ class Pooler(ROIPooler):
             isinstance(pooler, RoIAlign) and pooler.is_ours(level)
             for pooler, level in zip(self.level_poolers, x)
         )
+
+
+def _with_images(box_lists: list[Boxes]) -> Tensor:
+    """(R, 5) image, x1, y1, x2, y2; Detectron2's way waits for a GPU."""
+    numbered = [F.pad(own.tensor, (1, 0), value=i) for i, own in enumerate(box_lists)]
+    return torch.cat(numbered)
 
 
 def replace_poolers(module: nn.Module) -> None:

@@ -12,11 +12,16 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from project.layers.folding import fold_batch_norms
+from project.layers.frozen_norm import fold_frozen_norms, restore_frozen_norms
 from project.layers.transposed import Transposed2x2, replace_transposed
 from project.layers.winograd import use_winograd
+from project.modeling.anchors import cache_anchors
 from project.modeling.pooler import replace_poolers
 from project.modeling.precision import amp_dtype, arrange, memory_format
 from project.modeling.quick_heads import quicken_heads
+from project.modeling.quick_mask_head import quicken_mask_heads
+from project.modeling.quick_roi_heads import quicken_roi_heads
+from project.modeling.quick_rpn import quicken_rpn
 
 _LOW = (torch.bfloat16, torch.float16)
 _LOWERED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, Transposed2x2)
@@ -31,6 +36,13 @@ def quicken(cfg: CfgNode, model: nn.Module) -> None:
     """
     if not cfg.EXACT:
         replace_poolers(model)
+        cache_anchors(model)
+        if not cfg.MODEL.COMPILE:
+            fold_frozen_norms(model)
+        if cfg.MODEL.DEVICE != "cpu" and not cfg.MODEL.COMPILE:
+            quicken_rpn(model)
+            quicken_roi_heads(model)
+            quicken_mask_heads(model)
         layout = memory_format(cfg)
         if cfg.MODEL.DEVICE == "cpu" and layout == torch.channels_last:
             replace_transposed(model)
@@ -54,6 +66,7 @@ def quick_copy(cfg: CfgNode, model: nn.Module) -> nn.Module:
     dtype = amp_dtype(cfg)
     training = model.training
     copied = copy.deepcopy(model).eval().requires_grad_(False)
+    restore_frozen_norms(copied)
     fold_batch_norms(copied)
     quicken(cfg, copied)
     device = torch.device(cfg.MODEL.DEVICE).type
