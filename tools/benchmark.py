@@ -71,7 +71,7 @@ COMPARISONS = {
         "project.benchmark.unet",
     ),
 }
-WITH_DEVICE = ("infer", "train")  # whose `pairs` take one
+WITH_DEVICE = ("infer", "rle", "semantic", "train", "unet")  # whose `pairs` take one
 # Those that `all` runs.
 WITH_GOALS = [name for name in COMPARISONS if name != "check"]
 

@@ -21,12 +21,14 @@ _SMALLEST, _LARGEST = 4.0, 8.0  # sides are powers of 2, to these
 Code = Callable[[Instances], list[bytes]]
 
 
-def pairs() -> Iterator[Pair]:
+def pairs(device: str = "cpu") -> Iterator[Pair]:
     """Both steps, then the second alone on maps of the image's size, as other models have them."""
     words = f"masks of {SIZE[1]}x{SIZE[0]} to RLE"
-    yield Pair(f"75 {words}, from boxes", partial(_build, 75, _stock, _ours), goal=10)
-    yield Pair(f"75 {words}, from maps", partial(_build, 75, _stock_codes, _our_codes, whole=True))
-    yield Pair(f"3 {words}, from boxes", partial(_build, 3, _stock, _ours))
+    goal = 10 if device == "cpu" else None
+    yield Pair(f"75 {words}, from boxes", partial(_build, 75, _stock, _ours, device), goal=goal)
+    maps = partial(_build, 75, _stock_codes, _our_codes, device, whole=True)
+    yield Pair(f"75 {words}, from maps", maps)
+    yield Pair(f"3 {words}, from boxes", partial(_build, 3, _stock, _ours, device))
 
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:
@@ -78,8 +80,10 @@ def _fresh(found: Instances) -> Instances:
     return Instances(found.image_size, **{**found.get_fields(), "pred_boxes": Boxes(boxes.clone())})
 
 
-def _build(number: int, theirs: Code, ours: Code, whole: bool = False) -> tuple[Run, Run]:
-    found = detections(number)
+def _build(
+    number: int, theirs: Code, ours: Code, device: str = "cpu", *, whole: bool = False
+) -> tuple[Run, Run]:
+    found = detections(number).to(device)
     if whole:
         found = detector_postprocess(_fresh(found), *SIZE)
     expected, codes = theirs(found), ours(found)

@@ -34,14 +34,14 @@ class Street:
         inputs: what goes into `process` beside them.
     """
 
-    def __init__(self, size: tuple[int, int], bfloat16: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], bfloat16: bool, device: str) -> None:
         """Makes and registers it; the logits are right at about two pixels of three."""
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(1, CLASSES, 16, 32, generator=generator)
         self.logits = interpolate(coarse, size=size, mode="bilinear")[0]
         truth = self._truth(generator)
         self.logits += 0.3 * torch.randn(self.logits.shape, generator=generator)
-        self.logits = self.logits.to(torch.bfloat16 if bfloat16 else torch.float32)
+        self.logits = self.logits.to(device, torch.bfloat16 if bfloat16 else torch.float32)
         self._temporary = tempfile.TemporaryDirectory()
         folder = Path(self._temporary.name)
         label, image = folder / "labels" / "a.png", folder / "images" / "a.jpg"
@@ -93,18 +93,18 @@ class Street:
         return name
 
 
-def pairs() -> Iterator[Pair]:
+def pairs(device: str = "cpu") -> Iterator[Pair]:
     """One image; then what only explains it."""
     street = f"1024x2048, {CLASSES} classes"
-    yield Pair(f"semantic scores of {street}", partial(_build, (1024, 2048), _stock), goal=10)
-    yield Pair(
-        f"semantic scores of {street}, bfloat16", partial(_build, (1024, 2048), _stock, True)
-    )
+    large = partial(_build, (1024, 2048), device=device)
+    goal = 10 if device == "cpu" else None
+    yield Pair(f"semantic scores of {street}", partial(large, _stock), goal=goal)
+    yield Pair(f"semantic scores of {street}, bfloat16", partial(large, _stock, bfloat16=True))
     yield Pair(
         f"semantic scores of {street}, stock keeps no RLE",
-        partial(_build, (1024, 2048), _without_codes),
+        partial(large, _without_codes),
     )
-    yield Pair("semantic scores of 128x256", partial(_build, (128, 256), _stock))
+    yield Pair("semantic scores of 128x256", partial(_build, (128, 256), _stock, device=device))
 
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:
@@ -154,9 +154,13 @@ def _scored(evaluator: Any, street: Street) -> dict[str, Any]:
 
 
 def _build(
-    size: tuple[int, int], theirs: Callable[[Street], dict[str, Any]], bfloat16: bool = False
+    size: tuple[int, int],
+    theirs: Callable[[Street], dict[str, Any]],
+    *,
+    bfloat16: bool = False,
+    device: str = "cpu",
 ) -> tuple[Run, Run]:
-    street = Street(size, bfloat16)
+    street = Street(size, bfloat16, device)
     check(theirs(street), _ours(street))
     return partial(theirs, street), partial(_ours, street)
 

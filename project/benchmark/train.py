@@ -5,30 +5,23 @@ Detectron2's settings are but for what small images need: finer anchors, and 128
 its tutorial has.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import detectron2
 import torch
-from detectron2.config import CfgNode, get_cfg
-from detectron2.engine import AMPTrainer, SimpleTrainer
-from detectron2.modeling import build_model
-from detectron2.solver import build_optimizer as build_stock_optimizer
+from detectron2.config import get_cfg
+from detectron2.engine import SimpleTrainer
 from detectron2.structures import Boxes, Instances, PolygonMasks
-from detectron2.utils.events import EventStorage
 
-import project.modeling  # noqa: F401  (registers the parts that a config names)
+from project.benchmark import train_photos
 from project.benchmark.timing import Comparison, Pair, Run
+from project.benchmark.trainers import one_step, our_trainer, stock_trainer
 from project.config import load_config
-from project.engine.nonfinite import FiniteGuard
-from project.engine.optim import build_gradient_clipper, build_optimizer
 from project.engine.step import TrainStep
-from project.engine.storage import BoundedStorage
-from project.modeling.precision import amp_dtype
-from project.modeling.quick import quicken
 
 BASE = Path(detectron2.__file__).parent / "model_zoo" / "configs" / "Base-RCNN-FPN.yaml"
 BATCH, SIDES, CLASSES = 8, (64, 80, 96), 10
@@ -43,14 +36,22 @@ CLOSE = 0.1  # of the losses of the first step, relative: their RoIs may be samp
 
 
 def pairs(device: str = "cpu") -> Iterator[Pair]:
-    """One: a step with everything that a training does in it, but for reading images."""
+    """A step with everything that a training does in it, but for reading images."""
     name = f"training step of Mask R-CNN R18-FPN, batch {BATCH}, {SIDES[0]}-{SIDES[-1]} px"
     yield Pair(name, partial(build, device), goal=2.5 if device == "cpu" else None)
+    if device == "cuda":
+        yield from train_photos.pairs(device)
 
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:
     """Images a second."""
-    return "\n".join(f"{1e3 * BATCH / c.candidate:.1f} images a second" for c in comparisons)
+    lines = []
+    for found in comparisons:
+        batch = re.search(r"batch (\d+)", found.name)
+        if batch and found.unit == "ms":
+            rate = 1e3 * int(batch[1]) / found.candidate
+            lines.append(f"{found.name}: {rate:.1f} images a second")
+    return "\n".join(lines)
 
 
 def build(device: str) -> tuple[Run, Run]:
@@ -76,15 +77,6 @@ def make_stock(device: str, batches: Sequence[list[dict[str, Any]]]) -> SimpleTr
     return stock_trainer(cfg, batches)
 
 
-def stock_trainer(cfg: CfgNode, batches: Sequence[list[dict[str, Any]]]) -> SimpleTrainer:
-    """What Detectron2 makes of its config; the batches come again and again."""
-    model = _build(cfg)
-    kind = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-    trainer = kind(model, cycle(batches), build_stock_optimizer(cfg, model))
-    trainer.iter = 0
-    return trainer
-
-
 def make_ours(
     device: str, batches: Sequence[list[dict[str, Any]]], overrides: Sequence[Any] = ()
 ) -> TrainStep:
@@ -92,29 +84,6 @@ def make_ours(
     cfg = load_config(BASE)
     cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device, *overrides])
     return our_trainer(cfg, batches)
-
-
-def our_trainer(cfg: CfgNode, batches: Sequence[list[dict[str, Any]]]) -> TrainStep:
-    """What `project.engine.trainer.Trainer` makes of a config, but for the data."""
-    model = _build(cfg)
-    quicken(cfg, model)
-    guard = FiniteGuard(model, output_dir="", config="", seed=0, skips=cfg.SOLVER.NONFINITE_SKIPS)
-    trainer = TrainStep(
-        model,
-        cycle(batches),
-        build_optimizer(cfg, model),
-        device=cfg.MODEL.DEVICE,
-        dtype=amp_dtype(cfg),
-        clip=build_gradient_clipper(cfg),
-        guard=guard,
-    )
-    trainer.iter = 0
-    return trainer
-
-
-def _build(cfg: CfgNode) -> torch.nn.Module:
-    torch.manual_seed(0)
-    return build_model(cfg).train()
 
 
 def make_batch(seed: int) -> list[dict[str, Any]]:
@@ -140,11 +109,3 @@ def make_batch(seed: int) -> list[dict[str, Any]]:
         truth.gt_masks = PolygonMasks(outlines)
         batch.append({"image": image, "instances": truth, "height": height, "width": width})
     return batch
-
-
-def one_step(trainer: SimpleTrainer) -> EventStorage:
-    """A step, with the storage of statistics that each side has in a training."""
-    ours = isinstance(trainer, TrainStep)
-    with BoundedStorage(0, log_period=20) if ours else EventStorage() as storage:
-        trainer.run_step()
-    return storage

@@ -28,19 +28,21 @@ class FrozenNormConv2d(Conv2d):
             (N, D, H, W).
         """
         scale, shift = self._scale_and_shift()
-        weight = self.weight * scale[:, None, None, None]
+        weight = self.weight * scale
         x = F.conv2d(x, weight, shift, self.stride, self.padding, self.dilation, self.groups)
         return x if self.activation is None else self.activation(x)
 
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """(D,) each; computed anew where the statistics were changed, e.g. by loading weights."""
+        """(D, 1, 1, 1) and (D,); anew where the statistics were changed, as by loading weights."""
         norm = cast(FrozenBatchNorm2d, self.norm)
         parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
         if self._affine is None or not _are_same(self._affine[0], parts):
             weight, bias, mean, variance = parts
             with torch.no_grad():
                 scale = weight * (variance + norm.eps).rsqrt()
-                self._affine = ([(p, p._version) for p in parts], scale, bias - mean * scale)
+                shift = bias - mean * scale
+            known = [(part, part._version) for part in parts]
+            self._affine = (known, scale[:, None, None, None], shift)
         return self._affine[1:]
 
 

@@ -149,10 +149,13 @@ class QuickRPN(RPN):
                 anchors, pred_objectness_logits, pred_anchor_deltas, image_sizes
             )
         levels = [
-            self._best(level.tensor, logits, deltas, longest)
+            _best(level.tensor, logits, deltas, longest)
             for level, logits, deltas in zip(anchors, pred_objectness_logits, pred_anchor_deltas)
         ]
-        boxes, scores, real = (torch.stack(values, dim=1) for values in zip(*levels))
+        sources, deltas, scores, real = (torch.stack(values, dim=1) for values in zip(*levels))
+        transform = cast(Box2BoxTransform, self.box2box_transform)
+        boxes = transform.apply_deltas(deltas.flatten(0, 2), sources.flatten(0, 2))
+        boxes = boxes.view(*scores.shape, 4)  # (N, L, K, 4)
         finite = boxes.isfinite().all(dim=-1) & scores.isfinite()
         broken = (real & ~finite).any()
         sizes = upload(image_sizes, boxes.dtype, boxes.device).flip(1).repeat(1, 2)  # (N, 4)
@@ -175,19 +178,24 @@ class QuickRPN(RPN):
             results.append(Instances(size, **fields, objectness_logits=own_scores[:length]))
         return results
 
-    def _best(
-        self, anchors: Tensor, logits: Tensor, deltas: Tensor, length: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (N, K, 4), scores (N, K) and which are real, of one level padded to `length`."""
-        count = min(length, logits.shape[1])
-        scores, places = logits.float().topk(count, dim=1)
-        chosen = deltas.gather(1, places[..., None].expand(-1, -1, 4))
-        transform = cast(Box2BoxTransform, self.box2box_transform)
-        boxes = transform.apply_deltas(chosen.flatten(0, 1), anchors[places].flatten(0, 1))
-        boxes = boxes.view(*places.shape, 4)
-        real = torch.ones_like(scores, dtype=torch.bool)
-        rest = length - count
-        return F.pad(boxes, (0, 0, 0, rest)), F.pad(scores, (0, rest)), F.pad(real, (0, rest))
+
+def _best(
+    anchors: Tensor, logits: Tensor, deltas: Tensor, length: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best of one level, padded to K = `length`.
+
+    Returns:
+        anchors: (N, K, 4).
+        deltas: (N, K, 4).
+        scores: (N, K), falling.
+        real: (N, K) bool, which are not padding.
+    """
+    scores, places = logits.float().topk(min(length, logits.shape[1]), dim=1)
+    chosen = deltas.gather(1, places[..., None].expand(-1, -1, 4))
+    real = torch.ones_like(scores, dtype=torch.bool)
+    rest = length - places.shape[1]
+    sources, chosen = (F.pad(own, (0, 0, 0, rest)) for own in (anchors[places], chosen))
+    return sources, chosen, F.pad(scores, (0, rest)), F.pad(real, (0, rest))
 
 
 def quicken_rpn(module: torch.nn.Module) -> None:

@@ -6,6 +6,9 @@ import math
 import pytest
 import torch
 
+from project.benchmark import train
+from project.benchmark.train_photos import find_waits
+from project.benchmark.trainers import one_step
 from tool_runner import TINY, load_tool
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -27,3 +30,30 @@ def test_half_precision_training_on_a_gpu(coco_spec, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     losses = [line["total_loss"] for line in lines if "total_loss" in line]
     assert len(losses) == 4 and all(map(math.isfinite, losses))
+
+
+def test_a_step_waits_as_often_for_many_images_as_for_few(monkeypatch):
+    """Detectron2's waits some 50 times and 25 times more for each image."""
+    found = []
+    for images in (2, 8):
+        monkeypatch.setattr(train, "BATCH", images)
+        trainer = train.make_ours("cuda", [train.make_batch(0)])
+        one_step(trainer)
+        found.append(find_waits(lambda trainer=trainer: one_step(trainer)))
+    few, many = map(len, found)
+    assert 0 < few <= 12, found[0]
+    assert abs(many - few) <= 2, found  # suppression may need a round more
+
+
+@pytest.mark.parametrize("layout", ["True", "False"])
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_mixed_precision_has_the_losses_of_float32(layout, dtype):
+    losses = {}
+    for words in (
+        ["SOLVER.AMP.ENABLED", False],
+        ["SOLVER.AMP.DTYPE", dtype, "MODEL.CHANNELS_LAST", layout == "True"],
+    ):
+        trainer = train.make_ours("cuda", [train.make_batch(0)], words)
+        torch.manual_seed(0)
+        losses[words[1]] = one_step(trainer).latest()["total_loss"][0]
+    assert losses[dtype] == pytest.approx(losses[False], rel=0.05)
