@@ -59,6 +59,7 @@ def _stock(found: Instances) -> list[bytes]:
 
 
 def _stock_codes(found: Instances) -> list[bytes]:
+    found = found.to("cpu")  # as its evaluator does
     return [r["segmentation"]["counts"].encode() for r in instances_to_coco_json(found, 1)]
 
 

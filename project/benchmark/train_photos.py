@@ -95,8 +95,9 @@ def _trainers(batch: int, device: str, mixed: bool) -> tuple[SimpleTrainer, Simp
     stock_cfg.merge_from_file(str(CONFIG))
     stock_cfg.merge_from_list([*KEYS, "MODEL.DEVICE", device, *STILL])
     stock_cfg.SOLVER.AMP.ENABLED = mixed
-    for image in chain(*batches):  # by a thread of our loader, not in the step
-        image["image"] = image["image"].pin_memory()
+    if device == "cuda":
+        for image in chain(*batches):  # by a thread of our loader, not in the step
+            image["image"] = image["image"].pin_memory()
     stock, ours = stock_trainer(stock_cfg, batches), our_trainer(_ours(device, STILL), batches)
     for trainer in (stock, ours):
         trainer.model.load_state_dict(weights)

@@ -21,32 +21,42 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from project.engine.layer_decay import layer_factors
 from project.layers.blocks import check_choice
+from project.modeling.precision import amp_dtype
 
 logger = logging.getLogger(__name__)
 
 Parameters = Iterable[nn.Parameter]
 
-# SOLVER.OPTIMIZER -> from SOLVER and groups of parameters.
-OPTIMIZERS: dict[str, Callable[[CfgNode, list], Optimizer]] = {
-    "SGD": lambda solver, params: torch.optim.SGD(
+
+def _sgd(cfg: CfgNode, params: list) -> Optimizer:
+    # Where the first step overflows in fp16, as it often does while the scale of the losses is
+    # still looked for, torch 2.11's fused SGD leaves its momentum as the memory was found: NaN.
+    fused = amp_dtype(cfg) != torch.float16
+    return torch.optim.SGD(
         params,
-        lr=solver.BASE_LR,
-        momentum=solver.MOMENTUM,
-        nesterov=solver.NESTEROV,
-        weight_decay=solver.WEIGHT_DECAY,
-        fused=True,
+        lr=cfg.SOLVER.BASE_LR,
+        momentum=cfg.SOLVER.MOMENTUM,
+        nesterov=cfg.SOLVER.NESTEROV,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        fused=fused,
+        foreach=not fused,
+    )
+
+
+# SOLVER.OPTIMIZER -> from the config and groups of parameters.
+OPTIMIZERS: dict[str, Callable[[CfgNode, list], Optimizer]] = {
+    "SGD": _sgd,
+    "Adam": lambda cfg, params: torch.optim.Adam(
+        params, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True
     ),
-    "Adam": lambda solver, params: torch.optim.Adam(
-        params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
-    ),
-    "AdamW": lambda solver, params: torch.optim.AdamW(
-        params, lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, fused=True
+    "AdamW": lambda cfg, params: torch.optim.AdamW(
+        params, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True
     ),
 }
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """SGD, Adam or AdamW, fused, with Detectron2's rules for the decay of norms and biases.
+    """SGD, Adam or AdamW with Detectron2's rules for the decay of norms and biases.
 
     Raises:
         ConfigError: SOLVER.OPTIMIZER is not known, or nothing can be decayed by layers.
@@ -67,7 +77,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
         lr_factor_func=factor,
     )
-    return OPTIMIZERS[solver.OPTIMIZER](solver, params)
+    return OPTIMIZERS[solver.OPTIMIZER](cfg, params)
 
 
 def scale_learning_rate(cfg: CfgNode) -> CfgNode:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from project.benchmark import infer, train, unet
+from project.benchmark import infer, train, train_photos, unet
 from tool_runner import load_tool
 
 SMALL: list[Any] = ["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
@@ -49,6 +49,18 @@ def test_a_training_step_is_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "BATCH", 2)
     (ratio,) = ratios(tmp_path, "train")
     assert ratio > 0
+
+
+def test_a_step_on_photographs_agrees(monkeypatch):
+    """On the CPU: on a GPU its memory and its waits are measured too."""
+    small = {"KEYS": [*train_photos.KEYS, *SMALL], "SIZE": (96, 128), "BATCHES": (1,)}
+    for name, value in {**small, "WARM_UP": 2}.items():
+        monkeypatch.setattr(train_photos, name, value)
+    theirs, ours = train_photos.build(1, "cpu", mixed=False)
+    losses = [run().latest()["total_loss"][0] for run in (theirs, ours)]
+    assert losses[0] > 0.1 and losses[1] == pytest.approx(losses[0], rel=0.2)
+    names = [pair.name for pair in train_photos.pairs("cuda")]
+    assert len(names) == len(set(names)) == 5
 
 
 def test_the_unet_is_timed(monkeypatch):

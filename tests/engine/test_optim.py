@@ -245,3 +245,11 @@ def test_layer_decay_needs_layers():
         layer_factors(["backbone.a.weight", "head.weight"], 0.5)
     with pytest.raises(ConfigError, match="above 0 and up to 1, found 0"):
         layer_factors(["backbone.a.weight"], 0.0)
+
+
+def test_sgd_in_fp16_is_not_fused():
+    """See `tests/engine/test_cuda.py` for why."""
+    words = ["MODEL.DEVICE", "cuda", "SOLVER.OPTIMIZER", "SGD", "SOLVER.AMP.DTYPE"]
+    for dtype, fused in (("fp16", False), ("bf16", True)):
+        (group,) = build_optimizer(load_config(None, [*words, dtype]), nn.Linear(2, 2)).param_groups
+        assert group["fused"] is fused and group["foreach"] is not fused
