@@ -39,7 +39,7 @@ def quicken(cfg: CfgNode, model: nn.Module) -> None:
         cache_anchors(model)
         if not cfg.MODEL.COMPILE:
             fold_frozen_norms(model)
-        if cfg.MODEL.DEVICE != "cpu" and not cfg.MODEL.COMPILE:
+        if cfg.MODEL.DEVICE.startswith("cuda") and not cfg.MODEL.COMPILE:
             quicken_rpn(model)
             quicken_roi_heads(model)
             quicken_mask_heads(model)

@@ -68,3 +68,7 @@ def test_the_unet_is_timed(monkeypatch):
     words = ["MODEL.UNET.WIDTHS", [16, 32], "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["stage1", "stage2"]]
     theirs, ours = unet.build(words)
     assert float(theirs()) == pytest.approx(float(ours()), rel=unet.CLOSE)
+    peers = [pair for pair in unet.pairs() if unet.PEER in pair.name]
+    for pair in peers:  # none where the library is not installed
+        theirs, ours = pair.build()
+        assert float(theirs()) == pytest.approx(float(ours()), rel=unet.CLOSE)

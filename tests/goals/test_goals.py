@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -39,14 +40,15 @@ def double_digits() -> Path:
     return folder
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_demo(double_digits, seed):
-    scores = train(f"demo_{seed}", "--config-file", DEMO, "SEED", str(seed))
-    assert scores["images"] == 200
-    assert scores["segm"]["AP"] >= 83
-    assert scores["segm"]["AP50"] >= 98
-    assert scores["sem_seg"]["mIoU"] >= 82
-    assert scores["panoptic_seg"]["PQ"] >= 78
+def test_demo(double_digits):
+    """The medians of three seeds."""
+    runs = [train(f"demo_{seed}", "--config-file", DEMO, "SEED", str(seed)) for seed in (1, 2, 3)]
+    assert [run["images"] for run in runs] == [200, 200, 200]
+    goals = {("segm", "AP"): 83, ("segm", "AP50"): 98, ("sem_seg", "mIoU"): 85}
+    for (task, metric), goal in {**goals, ("panoptic_seg", "PQ"): 78}.items():
+        found = [run[task][metric] for run in runs]
+        print(task, metric, found)
+        assert median(found) >= goal, (task, metric)
 
 
 def test_isbi2012(shared_data):
