@@ -15,6 +15,7 @@ from project.data.labels import Segment, decode_mask, decode_masks, panoptic_tru
 from project.data.mask_crops import MaskCrops, SampledMasks
 from project.data.records import Record
 from project.data.register import DatasetInfo
+from project.layers.best_class import best_class
 from project.report.canvas import sampled, scale_labels, scaled_size
 from project.report.example import CONFIDENCE, Objects, Panoptic, Scene
 
@@ -46,7 +47,7 @@ def predicted_semantic(output: dict[str, Any]) -> np.ndarray | None:
     if "sem_seg" not in output:
         return None
     found = output["sem_seg"]  # (K, H, W) logits or (H, W) labels
-    return (found.argmax(dim=0) if found.dim() == 3 else found).numpy().astype(np.uint8)
+    return (best_class(found) if found.dim() == 3 else found).numpy().astype(np.uint8)
 
 
 def predicted_panoptic(output: dict[str, Any], categories: Categories) -> Panoptic | None:
