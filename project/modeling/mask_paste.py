@@ -195,6 +195,8 @@ def _multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np
     """Matrix product in pieces so small that OpenBLAS uses one thread, as `_is_plain` says."""
     if out is None:
         out = np.empty((len(a), b.shape[1]), dtype=np.float32)
+    if len(a) * b.size <= _PRODUCTS:
+        return np.matmul(a, b, out=out)
     step = max(1, _PRODUCTS // b.size)
     for row in range(0, len(a), step):
         np.matmul(a[row : row + step], b, out=out[row : row + step])
