@@ -17,6 +17,7 @@ from project.engine.described_config import written_config
 from project.engine.weights_files import read_weights_file
 from project.errors import ConfigError, WeightsError
 from project.modeling.precision import amp_dtype
+from project.modeling.quick import quicken
 
 _NEEDED = {"config", "seed", "iteration", "rank", "losses", "gradient_norm", "batch", "model"}
 
@@ -62,6 +63,7 @@ def replay(path: Path, device: str = "cpu") -> Replay:
         cfg.MODEL.DEVICE = device
         check_choices(cfg, "predict")
         model = build_model(cfg).train()
+        quicken(cfg, model)  # as the trainer does: its parts draw the samples
         model.load_state_dict(content["model"])
         batch = from_plain(content["batch"])
     except (ConfigError, KeyError, TypeError, RuntimeError, AttributeError) as error:

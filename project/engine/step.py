@@ -15,6 +15,9 @@ from project.engine.nonfinite import FiniteGuard, Step
 from project.engine.storage import BoundedStorage
 from project.engine.transfer import to_device
 
+# Of an optimizer how it computes, not what: the config's, and no checkpoint's.
+_WAYS = ("fused", "foreach")
+
 
 class TrainStep(SimpleTrainer):
     """Detectron2's SimpleTrainer with autocast, loss scaling and clipping of unscaled gradients.
@@ -149,7 +152,11 @@ class TrainStep(SimpleTrainer):
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restores what `state_dict` gave; a run without a scaler may go on with one."""
+        groups = self.optimizer.param_groups
+        ways = [{key: group.get(key) for key in _WAYS} for group in groups]
         super().load_state_dict(state_dict)
+        for group, way in zip(self.optimizer.param_groups, ways, strict=True):
+            group.update(way)
         if self.guard:
             self.guard.skipped = state_dict.get("skipped", 0)
         if state_dict.get("scaler"):

@@ -26,7 +26,7 @@ class BoundedStorage(EventStorage):
         super().__init__(start_iter)
         self._current_prefix: str = ""
         # (name, value, smoothing_hint, cur_iter) of tensors that were not read yet.
-        self._waiting: list[tuple[str, Tensor, bool, int | None]] = []
+        self._waiting: list[tuple[str, Tensor, bool, int]] = []
         self._history: defaultdict[str, HistoryBuffer] = defaultdict(
             partial(HistoryBuffer, max(_LENGTH, log_period))
         )
@@ -34,7 +34,7 @@ class BoundedStorage(EventStorage):
     def put_scalar(
         self, name: str, value: Any, smoothing_hint: bool = True, cur_iter: int | None = None
     ) -> None:
-        """Keeps a number; a tensor from `settle` on, so that nobody waits for a GPU now.
+        """Keeps a number; one on a GPU from `settle` on, so that nobody waits for it now.
 
         Args:
             name: of the statistic.
@@ -42,9 +42,11 @@ class BoundedStorage(EventStorage):
             smoothing_hint: whether a plot may smooth it.
             cur_iter: its iteration; None for the present one.
         """
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and value.device.type != "cpu":
             prefixed = self._current_prefix + name
-            self._waiting.append((prefixed, value.detach(), smoothing_hint, cur_iter))
+            iteration = self.iter if cur_iter is None else cur_iter
+            number = value.detach().reshape(())
+            self._waiting.append((prefixed, number, smoothing_hint, iteration))
         else:
             super().put_scalar(name, value, smoothing_hint, cur_iter)
 

@@ -5,7 +5,7 @@ forwards and one backwards. A convolution with weights times scale gives the sam
 of the weights goes through that product.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +41,15 @@ class FrozenNormConv2d(Conv2d):
             with torch.no_grad():
                 scale = weight * (variance + norm.eps).rsqrt()
                 shift = bias - mean * scale
-            known = [(part, part._version) for part in parts]
-            self._affine = (known, scale[:, None, None, None], shift)
+            scale = scale[:, None, None, None]
+            if torch.is_inference_mode_enabled():  # no training could take what is made here
+                return scale, shift
+            self._affine = ([(part, part._version) for part in parts], scale, shift)
         return self._affine[1:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has statistics of its own, whose versions begin anew."""
+        return {**self.__dict__, "_affine": None}
 
 
 def _are_same(known: list[tuple[Tensor, int]], parts: tuple[Tensor, ...]) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from project.layers.boxes import batched_iou
 
 _CHUNK = 2**24  # pairs whose overlaps are computed at once: 64 MB a temporary tensor
+_PAIRS = 2**29  # of all lists at a time, 1 GB
 _STEPS = 8  # between two looks at whether something has changed: each waits for the device
 
 
@@ -29,13 +30,23 @@ def greedy_keep(boxes: Tensor, valid: Tensor, threshold: float) -> Tensor:
     Returns:
         (B, K) bool.
     """
+    step = max(1, _PAIRS // max(1, boxes.shape[1] ** 2))
+    parts = [
+        _keep(boxes[start : start + step], valid[start : start + step], threshold)
+        for start in range(0, len(boxes), step)
+    ]
+    return torch.cat(parts) if parts else valid
+
+
+def _keep(boxes: Tensor, valid: Tensor, threshold: float) -> Tensor:
     covers = overlaps(boxes, valid, threshold)
-    keep = valid
+    keep = before = valid
     while True:
-        before = keep
-        for _ in range(_STEPS):
-            covered = torch.bmm(keep[:, None].to(covers.dtype), covers)[:, 0]
-            before, keep = keep, valid & (covered == 0)
+        # In autocast the product would bring all overlaps into its own format, every time.
+        with torch.autocast(boxes.device.type, enabled=False):
+            for _ in range(_STEPS):
+                covered = torch.bmm(keep[:, None].to(covers.dtype), covers)[:, 0]
+                before, keep = keep, valid & (covered == 0)
         if torch.equal(before, keep):
             return keep
 

@@ -1,7 +1,7 @@
 """The training of Detectron2's box and mask heads for all images at once, for GPUs.
 
 Detectron2 samples image by image and reads counts back for its statistics, each of which waits for
-the GPU. Here the host waits once to know how many regions there are.
+the GPU. Here the host waits once, to know how many regions of each image were drawn.
 
 Legend: N images, R sampled regions of all images, K classes.
 """
@@ -18,10 +18,10 @@ from detectron2.utils.events import get_event_storage
 from fvcore.nn import smooth_l1_loss
 from torch import Tensor, nn
 
-from project.layers.boxes import batched_iou, box_deltas, draw, pad_boxes
+from project.layers.boxes import box_deltas, draw, pad_boxes, upload
 from project.modeling.boundary_mask_head import BoundaryMaskHead
 from project.modeling.mask_heads import ConvMaskHead
-from project.modeling.matching import label_matches
+from project.modeling.matching import match_all
 from project.modeling.polygon_views import share_polygons
 from project.modeling.quick_mask_head import QuickMaskHead
 
@@ -85,9 +85,10 @@ class QuickROIHeads(StandardROIHeads):
         if self.proposal_append_gt:
             own = [torch.cat(pair) for pair in zip(own, truth_boxes)]
         boxes, is_box = pad_boxes(own)
-        truth, is_real = pad_boxes(truth_boxes)
-        matches, labels = label_matches(batched_iou(truth, boxes), is_real, self.proposal_matcher)
-        labels.masked_fill_(~is_box, -1)
+        matches, labels = match_all(truth_boxes, boxes, self.proposal_matcher)
+        # Without objects all is background, whatever the matcher calls an IoU of 0.
+        without = upload([not len(truth) for truth in truth_boxes], torch.bool, boxes.device)
+        labels.masked_fill_(without[:, None], 0).masked_fill_(~is_box, -1)
         most = int(self.batch_size_per_image * self.positive_fraction)
         positive, is_positive = draw(labels == 1, most)
         rest = self.batch_size_per_image - is_positive.sum(dim=1)
@@ -180,7 +181,7 @@ class QuickOutputLayers(FastRCNNOutputLayers):
         is_object = ((gt_classes >= 0) & (gt_classes < self.num_classes))[:, None]
         if pred_deltas.shape[1] != 4:
             own = gt_classes.clamp(0, self.num_classes - 1)[:, None, None].expand(-1, 1, 4)
-            pred_deltas = pred_deltas.view(len(pred_deltas), -1, 4).gather(1, own)[:, 0]
+            pred_deltas = pred_deltas.view(-1, self.num_classes, 4).gather(1, own)[:, 0]
         aims = torch.where(is_object, gt_boxes, proposal_boxes)
         wanted = box_deltas(proposal_boxes, aims, self.box2box_transform.weights)
         distances = smooth_l1_loss(

@@ -19,14 +19,13 @@ from detectron2.utils.events import get_event_storage
 from fvcore.nn import smooth_l1_loss
 from torch import Tensor
 
-from project.layers.boxes import batched_iou, box_deltas, draw, pad_boxes, upload
+from project.layers.boxes import box_deltas, draw, pad_boxes, upload
 from project.layers.nms import greedy_keep
-from project.modeling.matching import label_matches
+from project.modeling.matching import match_all
 
 # Boxes of a level before suppression, above which that is Detectron2's, image by image: the
 # overlaps of all pairs would take too much memory.
 _LONGEST = 4096
-_CHUNK = 2**25  # pairs of objects and anchors that are compared at once: 128 MB a temporary tensor
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,16 @@ class QuickRPN(RPN):
             gt_instances: of each image, with `gt_boxes`.
         """
         every = torch.cat([level.tensor for level in anchors])  # (A, 4)
-        truth, real = pad_boxes([x.gt_boxes.tensor for x in gt_instances])
-        step = max(1, _CHUNK // (truth.shape[1] * len(every)))
-        parts = [
-            self._sample(every, truth[start : start + step], real[start : start + step])
-            for start in range(0, len(truth), step)
-        ]
-        joined = (torch.cat(values) for values in zip(*parts))
-        return Samples(*joined), None
-
-    def _sample(self, anchors: Tensor, truth: Tensor, real: Tensor) -> tuple[Tensor, ...]:
-        iou = batched_iou(truth, anchors)
-        matches, labels = label_matches(iou, real, self.anchor_matcher)
+        truth = [x.gt_boxes.tensor for x in gt_instances]
+        matches, labels = match_all(truth, every, self.anchor_matcher)
         most = int(self.batch_size_per_image * self.positive_fraction)
         positive, is_positive = draw(labels == 1, most)
         rest = self.batch_size_per_image - is_positive.sum(dim=1)
         negative, is_negative = draw(labels == 0, self.batch_size_per_image, rest)
         hit = matches.gather(1, positive)[..., None].expand(-1, -1, 4)
-        boxes = torch.where(is_positive[..., None], truth.gather(1, hit), anchors[positive])
-        return positive, is_positive, boxes, negative, is_negative
+        boxes = pad_boxes(truth)[0].gather(1, hit)
+        boxes = torch.where(is_positive[..., None], boxes, every[positive])
+        return Samples(positive, is_positive, boxes, negative, is_negative), None
 
     def losses(
         self,

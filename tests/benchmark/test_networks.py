@@ -56,9 +56,12 @@ def test_a_step_on_photographs_agrees(monkeypatch):
     small = {"KEYS": [*train_photos.KEYS, *SMALL], "SIZE": (96, 128), "BATCHES": (1,)}
     for name, value in {**small, "WARM_UP": 2}.items():
         monkeypatch.setattr(train_photos, name, value)
+    train_photos._learnt.cache_clear()
     theirs, ours = train_photos.build(1, "cpu", mixed=False)
     losses = [run().latest()["total_loss"][0] for run in (theirs, ours)]
     assert losses[0] > 0.1 and losses[1] == pytest.approx(losses[0], rel=0.2)
+    train_photos._learnt.cache_clear()
+    train_photos._trainers.cache_clear()
     names = [pair.name for pair in train_photos.pairs("cuda")]
     assert len(names) == len(set(names)) == 5
 

@@ -156,3 +156,18 @@ def test_the_time_of_waiting_for_batches_is_kept():
         for step.iter in range(3):
             step.run_step()
     assert 0.06 <= step.waiting_seconds < 0.5
+
+
+def test_how_an_optimizer_computes_is_not_taken_up():
+    """It is the config's: see `project.engine.optim`."""
+    steps = []
+    for fused in (True, False):
+        model = Probe()
+        step = make_step(model, torch.randn(3, 4), None, clip=1.0)
+        step.optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, fused=fused)
+        run(step)
+        steps.append(step)
+    written, taken_up = steps
+    taken_up.load_state_dict(written.state_dict())
+    assert written.optimizer.param_groups[0]["fused"]
+    assert not taken_up.optimizer.param_groups[0]["fused"]

@@ -73,7 +73,9 @@ class TestDraw:
 
 @pytest.mark.parametrize("threshold", [0.3, 0.7])
 @pytest.mark.parametrize("extent", [30.0, 300.0])  # crowded and loose
-def test_suppression_is_torchvisions(generator, threshold, extent):
+@pytest.mark.parametrize("pairs", [2**29, 2 * 400**2])
+def test_suppression_is_torchvisions(generator, threshold, extent, pairs, monkeypatch):
+    monkeypatch.setattr("project.layers.nms._PAIRS", pairs)
     boxes = random_boxes(generator, 6, 400, extent=extent)
     boxes[0, 100:200] = boxes[0, :100]  # equal ones
     valid = torch.rand(6, 400, generator=generator) < 0.9

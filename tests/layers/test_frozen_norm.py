@@ -74,3 +74,22 @@ def test_the_way_back(pair):
     assert {type(layer) for layer in ours} == {Conv2d}
     x = torch.randn(1, 3, 16, 16)
     assert torch.equal(ours(x), stock(x))
+
+
+def test_a_copy_has_statistics_of_its_own(pair):
+    stock, ours = pair
+    state = stock.state_dict()
+    for _ in range(2):
+        ours.load_state_dict(state)
+    ours(torch.randn(1, 3, 16, 16))
+    copied = copy.deepcopy(ours)
+    other = {name: value * 1.3 for name, value in state.items()}
+    for model in (stock, copied):
+        model.load_state_dict(other)
+    check_equal(stock, copied)
+
+
+def test_a_training_may_follow_inference_mode(pair):
+    with torch.inference_mode():
+        pair[1](torch.randn(1, 3, 16, 16))
+    check_equal(*pair)

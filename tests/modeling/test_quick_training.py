@@ -14,10 +14,9 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from project.benchmark import train
-from project.layers.boxes import batched_iou, pad_boxes
+from project.modeling import anchors, matching
 from project.modeling.anchors import CachedAnchors, cache_anchors
 from project.modeling.mask_heads import mask_targets
-from project.modeling.matching import label_matches
 from project.modeling.polygon_views import PolygonView, share_polygons
 from project.modeling.quick_mask_head import QuickMaskHead, quicken_mask_heads
 from project.modeling.quick_roi_heads import QuickOutputLayers, QuickROIHeads, quicken_roi_heads
@@ -100,6 +99,24 @@ class TestLosses:
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-9, msg=name)
 
+    @pytest.mark.parametrize("agnostic", [True, False])
+    def test_no_region_at_all(self, batch, agnostic):
+        for image in batch:
+            image["instances"] = batch[1]["instances"]
+        words = ["MODEL.PROPOSAL_GENERATOR.MIN_SIZE", 1000, "MODEL.ROI_HEADS.PROPOSAL_APPEND_GT"]
+        stock, ours = build(*words, False, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", agnostic)
+        (expected, _), (found, _) = losses(stock, batch), losses(ours, batch)
+        assert found["loss_box_reg"] == expected["loss_box_reg"] == 0
+        assert found["loss_cls"] == expected["loss_cls"] == 0
+
+    def test_labels_of_fast_rcnn(self, batch):
+        """Where an IoU of 0 is ignored, all is background still in an image without objects."""
+        words = ["MODEL.ROI_HEADS.IOU_THRESHOLDS", [0.1, 0.5]]
+        stock, ours = build(*ALL, *words, "MODEL.ROI_HEADS.IOU_LABELS", [-1, 0, 1])
+        (expected, _), (found, _) = losses(stock, batch), losses(ours, batch)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-9, msg=name)
+
     def test_samples_are_as_many_as_asked_for(self, batch):
         words = ["MODEL.RPN.BATCH_SIZE_PER_IMAGE", 16, "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 12]
         stock, ours = build(*words)
@@ -148,25 +165,32 @@ class TestProposals:
 
 
 @pytest.mark.parametrize("low_quality", [True, False])
-def test_labels_are_detectron2s(low_quality):
+@pytest.mark.parametrize("pairs", [2**25, 150, 1])  # all images at once, some, each by itself
+@pytest.mark.parametrize("most", [2**28, 100])  # the second leaves images of many to Detectron2
+def test_labels_are_detectron2s(low_quality, pairs, most, monkeypatch):
+    monkeypatch.setattr(matching, "_PAIRS", pairs)
+    monkeypatch.setattr(matching, "_MOST_PAIRS", most)
     generator = torch.Generator().manual_seed(0)
-    corners = 60 * torch.rand(40, 2, generator=generator)
-    boxes = torch.cat([corners, corners + 5 + 20 * torch.rand(40, 2, generator=generator)], 1)
-    truth = [boxes[:4] + 0.5, boxes[:0], torch.tensor([[200.0, 200, 210, 210]]), boxes[5:7] + 3]
-    padded, real = pad_boxes(truth)
+    corners = 60 * torch.rand(4, 40, 2, generator=generator)
+    sizes = 5 + 20 * torch.rand(4, 40, 2, generator=generator)
+    boxes = torch.cat([corners, corners + sizes], dim=2)
+    far = torch.tensor([[200.0, 200, 210, 210]])
+    truth = [boxes[0, :4] + 0.5, boxes[1, :0], far, boxes[3, 5:7] + 3]
     matcher = Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=low_quality)
-    matches, labels = label_matches(batched_iou(padded, boxes), real, matcher)
-    seen = set()
-    for own, match, label in zip(truth, matches, labels):
-        expected, expected_labels = matcher(pairwise_iou(Boxes(own), Boxes(boxes)))
-        assert torch.equal(label, expected_labels)
-        if len(own):
-            assert torch.equal(match[label == 1], expected[label == 1])
-        seen |= set(label.tolist())
-    assert seen == {-1, 0, 1}
+    for own_boxes in (boxes, boxes[0]):
+        found = matching.match_all(truth, own_boxes, matcher)
+        seen = set()
+        every = own_boxes if own_boxes.dim() == 3 else own_boxes.expand(4, -1, -1)
+        for own, those, match, label in zip(truth, every, *found, strict=True):
+            expected, expected_labels = matcher(pairwise_iou(Boxes(own), Boxes(those)))
+            assert torch.equal(label, expected_labels)
+            if len(own):
+                assert torch.equal(match[label == 1], expected[label == 1])
+            seen |= set(label.tolist())
+        assert seen == {-1, 0, 1}
 
 
-def test_anchors_are_made_once():
+def test_anchors_are_made_once(monkeypatch):
     stock, ours = build()
     generators = [m.proposal_generator.anchor_generator for m in (stock, ours)]
     for size in (8, 12, 8):
@@ -174,7 +198,19 @@ def test_anchors_are_made_once():
         theirs, own = (generator(maps) for generator in generators)
         for one, other in zip(theirs, own, strict=True):
             assert torch.equal(one.tensor, other.tensor)
-    assert len(generators[1]._known) == 2
+    stock_anchors, ours = generators
+    assert len(ours._known) == 2 and ours(maps)[0] is ours(maps)[0]
+    assert copy.deepcopy(ours)._known is None
+    small = [torch.zeros(1, 1, 2, 2)] * 5
+    numbers = [sum(b.tensor.numel() for b in boxes) for boxes in (own, stock_anchors(small))]
+    monkeypatch.setattr(anchors, "MOST_NUMBERS", sum(numbers))
+    ours(small)  # that of 12, asked for longest ago, makes room
+    assert len(ours._known) == 2
+    ours([torch.zeros(1, 1, 40, 40)] * 5)  # too large for any other beside it
+    assert len(ours._known) == 1
+    with torch.inference_mode():
+        ours([torch.zeros(1, 1, 5, 5)] * 5)
+    assert len(ours._known) == 1
 
 
 def test_views_of_outlines_are_detectron2s_masks():
