@@ -60,6 +60,7 @@ def test_run_leaves_what_the_readme_promises(coco_spec, tmp_path):
     assert 0 < found["sem_seg"]["mIoU"] < 100, "an all-right or all-wrong case proves nothing"
     assert iterations(tmp_path / "run") == [0, 1, 2, 3]
     log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert re.search(r"computes in (float32|bfloat16 mixed precision), channels_last", log)
     assert re.search(r"waited for data for \d+\.\d s, \d+\.\d % of the training", log)
 
 

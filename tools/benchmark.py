@@ -1,4 +1,5 @@
-"""Times a part of this project beside what it replaces, a model, all small systems, tiles, growth.
+#!/usr/bin/env python
+"""Times parts of this project beside what they replace; a model, all systems, tiles, growth, scores.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
     python tools/benchmark.py all --json performance.json --markdown performance.md
@@ -6,6 +7,7 @@
     python tools/benchmark.py zoo --json zoo.json --markdown zoo.md
     python tools/benchmark.py tiling --side 10000 --tile 1024 --overlap 128
     python tools/benchmark.py scaling --plot scaling.png --json scaling.json
+    python tools/benchmark.py precision --config-file CONFIG --seeds 1 2 3
 
 Of a comparison, a ratio above 1 says how many times quicker our part is.
 """
@@ -17,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from project.benchmark.commands import add_measurements, positive
+from project.benchmark.commands import add_measurements, cores, positive
 from project.cli import run_tool
 
 # Subcommand: (what it compares, the module with its `pairs()` and `conclusion(comparisons)`).
@@ -31,7 +33,7 @@ COMPARISONS = {
         "project.benchmark.coco_eval",
     ),
     "infer": (
-        "prediction by Mask R-CNN R50-FPN against stock Detectron2's",
+        "prediction by Mask R-CNN R50-FPN, as set and in float32, against stock Detectron2's",
         "project.benchmark.infer",
     ),
     "mapper": (
@@ -63,7 +65,8 @@ COMPARISONS = {
         "project.benchmark.startup",
     ),
     "train": (
-        "a training step of a small Mask R-CNN against stock Detectron2's",
+        "a training step of Mask R-CNN against stock Detectron2's: a small one on a CPU; on a GPU"
+        " R50-FPN at 800 pixels too, with its memory and its waits",
         "project.benchmark.train",
     ),
     "unet": (
@@ -71,6 +74,7 @@ COMPARISONS = {
         "project.benchmark.unet",
     ),
 }
+ROUNDS = "calls of each side (default: 9)"
 WITH_DEVICE = ("infer", "rle", "semantic", "train", "unet")  # whose `pairs` take one
 # Those that `all` runs.
 WITH_GOALS = [name for name in COMPARISONS if name != "check"]
@@ -84,14 +88,15 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (words, _) in COMPARISONS.items():
         command = commands.add_parser(name, help=words, description=f"Times {words}.")
-        command.set_defaults(run=compare, parser=parser)
-        command.add_argument("--rounds", type=positive, default=9, help="calls of each side")
-        command.add_argument("--threads", type=positive, help="CPU threads (default: all cores)")
+        command.set_defaults(run=compare, parser=command)
+        command.add_argument("--rounds", type=positive, default=9, help=ROUNDS)
+        command.add_argument("--threads", type=cores, help="CPU threads (default: all cores)")
         command.add_argument("--only", default="", metavar="TEXT", help="names that hold TEXT")
         command.add_argument("--goals", action="store_true", help="only those that have a goal")
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
         if name in WITH_DEVICE:
-            command.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+            words = "where both sides compute (default: cpu)"
+            command.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help=words)
     _add_all(commands)
     add_measurements(commands)
     return parser
@@ -102,8 +107,8 @@ def _add_all(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = commands.add_parser("all", help=words, description=f"Times {words}.")
     command.set_defaults(run=compare_all)
     add = command.add_argument
-    add("--rounds", type=positive, default=9, help="calls of each side")
-    add("--threads", type=positive, help="CPU threads (default: all cores)")
+    add("--rounds", type=positive, default=9, help=ROUNDS)
+    add("--threads", type=cores, help="CPU threads (default: all cores)")
     add("--only", nargs="+", choices=WITH_GOALS, default=WITH_GOALS, help="these subcommands")
     add("--json", type=Path, metavar="FILE", help="write the figures here")
     add("--markdown", type=Path, metavar="FILE", help="write the table here")
@@ -121,18 +126,17 @@ def compare(arguments: argparse.Namespace) -> int:
 
     from project.benchmark import timing
 
+    if getattr(arguments, "device", "cpu") == "cuda" and not torch.cuda.is_available():
+        arguments.parser.error("--device cuda, but torch finds no GPU on this machine")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     benchmark = importlib.import_module(COMPARISONS[arguments.command][1])
     words = {"device": arguments.device} if "device" in arguments else {}
     known = list(benchmark.pairs(**words))  # none where a peer is not installed
-    pairs = [
-        pair
-        for pair in known
-        if arguments.only in pair.name and (pair.goal is not None or not arguments.goals)
-    ]
+    with_goals = [pair for pair in known if pair.goal is not None or not arguments.goals]
+    pairs = [pair for pair in with_goals if arguments.only in pair.name]
     if known and not pairs:
-        names = "\n".join(pair.name for pair in known)
+        names = "\n".join(pair.name for pair in with_goals)
         arguments.parser.error(f"--only {arguments.only!r} is in none of these names:\n{names}")
     comparisons = []
     for pair in pairs:

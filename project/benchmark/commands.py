@@ -1,6 +1,7 @@
 """The subcommands of tools/benchmark.py that measure one thing alone; imports nothing heavy."""
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -46,7 +47,7 @@ def _add_tiling(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     add("--side", type=positive, default=10000, help="of the square image, pixels")
     add("--tile", type=positive, default=1024, help="side of a tile, pixels")
     add("--overlap", type=positive, default=128, help="of tiles, pixels")
-    add("--threads", type=positive, default=1, help="CPU threads")
+    add("--threads", type=cores, default=1, help="CPU threads (default: 1)")
     add("--only", default="", metavar="TEXT", help="configs whose path holds TEXT")
 
 
@@ -56,7 +57,7 @@ def _add_scaling(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     command.set_defaults(run=scaling, parser=command)
     add = command.add_argument
     add("--rounds", type=positive, default=5, help="measurements of a point")
-    add("--threads", type=positive, help="CPU threads (default: all cores)")
+    add("--threads", type=cores, help="CPU threads (default: all cores)")
     add("--only", default="", metavar="TEXT", help="sweeps whose name or x holds TEXT")
     add("--plot", type=Path, metavar="FILE", help="draw the lines into this PNG")
     add("--json", type=Path, metavar="FILE", help="write the figures here")
@@ -67,10 +68,13 @@ def _add_precision(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     command = commands.add_parser("precision", help=words, description=f"Compares {words}.")
     command.set_defaults(run=precision)
     add = command.add_argument
-    add("--config-file", type=Path, action="append", required=True, metavar="FILE", help="of a run")
-    add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="of the trainings")
-    add("--output", type=Path, default=Path("output/precision"), metavar="DIR", help="of the runs")
-    add("--time-limit", type=positive, default=7200, metavar="S", help="seconds of one training")
+    add("--config-file", type=Path, action="append", required=True, metavar="FILE", help="a config")
+    words = "of the trainings (default: 1 2 3)"
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help=words)
+    words = "folder of the runs (default: output/precision)"
+    add("--output", type=Path, default=Path("output/precision"), metavar="DIR", help=words)
+    words = "seconds of one training (default: 7200)"
+    add("--time-limit", type=positive, default=7200, metavar="S", help=words)
     add("--json", type=Path, metavar="FILE", help="write the figures here")
     add("--markdown", type=Path, metavar="FILE", help="write the table here")
     add("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE", help="for all runs")
@@ -81,6 +85,16 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def cores(text: str) -> int:
+    """A number of threads, for argparse: with more than cores they wait for each other."""
+    number = positive(text)
+    if number > (os.cpu_count() or number):
+        raise argparse.ArgumentTypeError(
+            f"{text} is more than the {os.cpu_count()} cores there are"
+        )
     return number
 
 
@@ -113,7 +127,7 @@ def scaling(arguments: argparse.Namespace) -> int:
     """Measures each sweep, printing it when it is there."""
     import torch
 
-    from project.benchmark.scaling import measure_all
+    from project.benchmark.scaling import measure_all, sweeps
     from project.benchmark.scaling_plots import write_json, write_plots
 
     if arguments.threads:
@@ -123,7 +137,8 @@ def scaling(arguments: argparse.Namespace) -> int:
         print(line, flush=True)
         lines.append(line)
     if not lines:
-        arguments.parser.error(f"--only {arguments.only!r} is in no sweep")
+        names = ", ".join(f"{sweep.name} {sweep.x}" for sweep in sweeps())
+        arguments.parser.error(f"--only {arguments.only!r} is in none of these: {names}")
     if arguments.plot:
         write_plots(lines, arguments.plot)
     if arguments.json:
@@ -137,13 +152,16 @@ def precision(arguments: argparse.Namespace) -> int:
 
     a = arguments
     findings = run_precision(a.config_file, a.output, a.opts, seeds=a.seeds, limit_s=a.time_limit)
+    if not findings:
+        print("\nnothing to compare: of each way at least one training must end")
+        return 1
     table = markdown(findings)
     print(f"\n{table}")
     if a.markdown:
         a.markdown.write_text(table, encoding="utf-8")
     if a.json:
         write_json(a.json, findings)
-    return 0 if findings and all(found.overlap for found in findings) else 1
+    return 0 if all(found.overlap for found in findings) else 1
 
 
 def zoo(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,9 @@ from statistics import mean
 from typing import Any
 
 from project.benchmark.timing import machine
-from project.benchmark.zoo import SHOWN, run_zoo
+from project.benchmark.zoo import SHOWN, find_configs, run_zoo
+from project.config import load_config
+from project.errors import ConfigError
 
 _MODES = {False: "quick", True: "exact"}
 
@@ -69,13 +71,19 @@ def run_precision(
         overrides: KEY VALUE pairs for all of them.
         seeds: of the trainings.
         limit_s: seconds that one training may take.
+
+    Raises:
+        ConfigError: a config is not there or not right, keys decide what is compared, or a seed
+            comes twice.
     """
+    check_runs(configs, overrides, seeds)
     scores: dict[tuple[str, str, bool], list[Score]] = {}
     for seed in seeds:
         for exact, mode in _MODES.items():
             folder = output / f"{mode}_{seed}"
+            print(f"seed {seed}, {mode}", flush=True)
             words = [*overrides, "SEED", str(seed), "EXACT", str(exact)]
-            for row in run_zoo(configs, folder, words, limit_s=limit_s):
+            for row in run_zoo(configs, folder, words, limit_s=limit_s, judges=False):
                 if row.error:
                     continue
                 run = folder / Path(row.config).relative_to("configs").with_suffix("")
@@ -87,6 +95,25 @@ def run_precision(
         for name in names
         if all((*name, exact) in scores for exact in _MODES)
     ]
+
+
+def check_runs(configs: Sequence[Path], overrides: Sequence[str], seeds: Sequence[int]) -> None:
+    """Passes for runs that can be compared.
+
+    Raises:
+        ConfigError: see `run_precision`.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"--seeds {' '.join(map(str, seeds))}: each once, or it counts twice")
+    for key in ("EXACT", "SEED", "OUTPUT_DIR"):
+        if key in overrides[::2]:
+            raise ConfigError(f"--opts {key}: that is what this command sets; leave it out")
+    for path in find_configs(configs, ""):
+        if not load_config(path, list(overrides)).TEST.BOOTSTRAP:
+            raise ConfigError(
+                f"{path}: TEST.BOOTSTRAP is 0, and without intervals nothing says how far apart"
+                " scores may be by chance; set it to 1000"
+            )
 
 
 def read_scores(path: Path) -> Iterator[tuple[str, Score]]:

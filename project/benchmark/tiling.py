@@ -17,6 +17,7 @@ from detectron2.modeling import build_model
 import project.modeling  # noqa: F401  (registers the parts that a config names)
 from project.config import load_config
 from project.data.categories import Categories
+from project.errors import ConfigError
 from project.inference.predictor import Predictor
 from project.inference.writer import PredictionWriter
 
@@ -68,7 +69,15 @@ def measure_all(
         overlap: of tiles.
         threads: of torch.
         only: configs whose path holds it.
+
+    Raises:
+        ConfigError: tiles that do not go on, or an image that is one tile.
     """
+    if not overlap < tile < side:
+        raise ConfigError(
+            f"--side {side} --tile {tile} --overlap {overlap}: a tile must be smaller than the image"
+            " and larger than its overlap"
+        )
     for config in CONFIGS:
         if only in config:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -43,8 +43,8 @@ def pairs(device: str = "cpu") -> Iterator[Pair]:
 
 
 def conclusion(comparisons: Sequence[Comparison]) -> str:
-    """Images a second."""
-    return "\n".join(f"{1e3 / c.candidate:.2f} images a second" for c in comparisons)
+    """Images a second of the second side."""
+    return "\n".join(f"{c.name}: {1e3 / c.candidate:.2f} images a second" for c in comparisons)
 
 
 def build(overrides: list[Any], device: str = "cpu") -> tuple[Run, Run]:

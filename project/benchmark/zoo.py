@@ -96,7 +96,12 @@ def find_configs(files: Sequence[Path], only: str) -> list[Path]:
 
 
 def run_zoo(
-    configs: Sequence[Path], output: Path, overrides: Sequence[str], *, limit_s: float
+    configs: Sequence[Path],
+    output: Path,
+    overrides: Sequence[str],
+    *,
+    limit_s: float,
+    judges: bool = True,
 ) -> list[Row]:
     """Trains and measures each config that has no row yet, and says how it goes.
 
@@ -105,6 +110,7 @@ def run_zoo(
         output: each gets a folder in it.
         overrides: KEY VALUE pairs for all of them.
         limit_s: seconds that one training may take.
+        judges: says what is below its goal.
     """
     rows: list[Row] = []
     times: list[float] = []
@@ -118,7 +124,7 @@ def run_zoo(
             row = run_one(path, folder, overrides, limit_s=limit_s)
             times.append(time.monotonic() - begin)
         rows.append(row)
-        print(f"[{number}/{len(configs)}] {summary(row)}", flush=True)
+        print(f"[{number}/{len(configs)}] {summary(row, judges)}", flush=True)
     return rows
 
 
@@ -191,12 +197,12 @@ def system_name(path: Path) -> str:
     return re.split(r"[,:.]\s", words.strip(), maxsplit=1)[0] or path.stem
 
 
-def summary(row: Row) -> str:
+def summary(row: Row, judges: bool = True) -> str:
     """One line of progress."""
     if row.error:
         return f"{row.config}: failed: {row.error}"
     scores = ", ".join(f"{name} {value:.1f}" for name, value in (row.scores or {}).items())
-    goal = f"; missed: {', '.join(row.missed)}" if row.missed else ""
+    goal = f"; missed: {', '.join(row.missed)}" if row.missed and judges else ""
     return f"{row.config}: {scores} after {row.train_seconds:.0f} s{goal}"
 
 

@@ -50,7 +50,7 @@ from project.engine.storage import BoundedStorage
 from project.engine.validation import ValidationLosses
 from project.errors import UserError
 from project.evaluation.results import DatasetResults
-from project.modeling.precision import amp_dtype
+from project.modeling.precision import amp_dtype, describe_arithmetic
 from project.modeling.quick import quicken
 
 logger = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ class Trainer(DefaultTrainer):
             guard=self.guard,
             parts=cfg.SOLVER.ACCUMULATE,
         )
+        logger.info("computes in %s", describe_arithmetic(cfg))
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.average = WeightAverage.from_config(cfg, self.raw_model)
         if cfg.MODEL.COMPILE:  # the average is a copy, which scores as it is
@@ -197,11 +198,17 @@ class Trainer(DefaultTrainer):
     def _log_waiting(self) -> None:
         """Says whether the steps had to wait for their batches."""
         share = self._trainer.waiting_seconds / max(self.training_seconds, 1e-9)
+        hint = ""
+        if share > STARVED:
+            # The training itself keeps a core busy; workers beyond the others take it away.
+            cores = (os.cpu_count() or 1) // comm.get_world_size()
+            more = (
+                "DATALOADER.NUM_WORKERS" if cores > 1 + self.cfg.DATALOADER.NUM_WORKERS else "cores"
+            )
+            hint = f"; more {more}, smaller images or a quicker disk would help"
+        seconds = self._trainer.waiting_seconds
         logger.info(
-            "waited for data for %.1f s, %.1f %% of the training%s",
-            self._trainer.waiting_seconds,
-            100 * share,
-            "; more DATALOADER.NUM_WORKERS, or a quicker disk, would help" * (share > STARVED),
+            "waited for data for %.1f s, %.1f %% of the training%s", seconds, 100 * share, hint
         )
 
     def _run(self) -> None:

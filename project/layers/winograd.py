@@ -6,15 +6,19 @@ for the direct one everywhere (uxlfoundation/oneDNN pull request 3139).
 
 Here the transforms of a tile's two axes are one product with a 36 x 36 matrix, and what is between
 them is a batch of 36 products, so all of it is BLAS. Tiles are worked on by the few hundred, which
-the last cache holds. On two AVX512 cores the direct convolution takes 1.2 times as long with
-128 channels, 1.4 to 1.9 times with 256 and 2.2 times with 512 and more (`tools/benchmark.py infer`
-has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6;
+the last cache holds. Whether it is quicker depends on the processor: with 256 channels the direct
+convolution takes 1.4 to 1.9 times as long on two cores of one AVX512 machine, and the same time on
+two of another, where it reaches 240 of 1e9 operations a second and core. So a trial of a tenth of a
+second decides (`tools/benchmark.py infer` has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6;
 they follow the largest input of a tile, so one of 1e5 spoils its neighbours' results by 3e-3.
 
 Legend: N images, C inputs, K outputs, H x W pixels, A x B tiles of an image, T tiles at once.
 """
 
-from functools import partial
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +27,11 @@ from torch import Tensor, nn
 
 _CHUNK = 256  # tiles at once
 _MEASURED = ("AVX2", "AVX512")
-_LEAST_CHANNELS = 128  # from here on it is quicker ...
+_LEAST_CHANNELS = 128  # from here on it can be quicker ...
 _LEAST_TILES = 4  # ... for so many tiles
+# The trial: a map of a photograph's fourth stage; far enough from 1 for the same answer every time.
+_TRIAL = (1, 256, 32, 40)
+_LEAST_RATIO = 1.2
 # Section 4.3 of the paper: what takes inputs, weights and products to where they are wanted.
 _INPUT = torch.tensor(
     [
@@ -63,17 +70,48 @@ def use_winograd(module: nn.Module) -> None:
     Weights keep their names and values; a transformed copy, four times their size, is kept beside.
 
     Args:
-        module: float32, on an x86 CPU; on others, which nobody has measured, all stays. No other
-            weights must come into it afterwards.
+        module: float32, on an x86 CPU; on others, which nobody has measured, and where a trial says
+            that nothing is gained, all stays. No other weights must come into it afterwards.
     """
     if torch.backends.cpu.get_cpu_capability() not in _MEASURED:
         return
-    for child in module.modules():
-        if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, Conv2d) and _gains(child):
-            weight = transform_weight(child.weight)
-            child.forward = partial(  # type: ignore[method-assign]
-                _forward, child, weight
-            )
+    kinds = (nn.Conv2d, Conv2d)
+    convs = [m for m in module.modules() if type(m) in kinds and _gains(m)]  # type: ignore[arg-type]
+    if not convs or not is_quicker(torch.get_num_threads()):
+        return
+    for conv in convs:
+        weight = transform_weight(conv.weight)  # type: ignore[arg-type]
+        conv.forward = partial(  # type: ignore[method-assign]
+            _forward, conv, weight
+        )
+
+
+@cache
+@torch.no_grad()
+def is_quicker(threads: int) -> bool:
+    """Whether this processor gains by it, by the median of five turns.
+
+    Args:
+        threads: that torch has, which it keeps.
+    """
+    channels = _TRIAL[1]
+    x = torch.rand(_TRIAL).contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last)
+    ways = (
+        partial(F.conv2d, x, weight, padding=1),
+        partial(convolve, x, transform_weight(weight), None),
+    )
+    ratios = []
+    for _ in range(6):  # the first is no turn: memory and kernels are made in it
+        direct, ours = (_seconds(way) for way in ways)
+        ratios.append(direct / ours)
+    return median(ratios[1:]) >= _LEAST_RATIO
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
 
 
 def transform_weight(weight: Tensor) -> Tensor:

@@ -39,6 +39,18 @@ def amp_dtype(cfg: CfgNode) -> torch.dtype | None:
     return DTYPES[name]
 
 
+def describe_arithmetic(cfg: CfgNode) -> str:
+    """What `amp_dtype` and `memory_format` say of a config, for the log."""
+    dtype = amp_dtype(cfg)
+    words = "float32" if dtype is None else f"{str(dtype).removeprefix('torch.')} mixed precision"
+    if memory_format(cfg) == torch.channels_last:
+        words += ", channels_last where the model takes it"
+    if not cfg.EXACT:
+        return words
+    ignored = "" if cfg.SOLVER.AMP.DTYPE == "auto" else "; SOLVER.AMP.DTYPE has no part in it"
+    return f"{words}, as EXACT asks{ignored}"
+
+
 def memory_format(cfg: CfgNode) -> torch.memory_format:
     """Layout of images, features and convolution weights."""
     last = cfg.MODEL.CHANNELS_LAST and not cfg.EXACT

@@ -8,6 +8,10 @@ import pytest
 from project.benchmark import precision
 from project.benchmark.precision import Finding, Score, average, markdown, run_precision
 from project.benchmark.zoo import Row
+from project.errors import ConfigError
+from tool_runner import REPOSITORY
+
+CONFIG = REPOSITORY / "configs" / "double_digits" / "mask_unet_demo.yaml"
 
 
 @pytest.fixture
@@ -15,11 +19,11 @@ def trained(monkeypatch):
     """Stands for trainings: AP 80 + seed, one less where EXACT is on; intervals of 2 each way."""
     calls: list[tuple[int, bool]] = []
 
-    def run_zoo(configs, output, overrides, *, limit_s):
+    def run_zoo(configs, output, overrides, *, limit_s, judges):
         pairs = dict(zip(overrides[0::2], overrides[1::2]))
         seed, exact = int(pairs["SEED"]), pairs["EXACT"] == "True"
         calls.append((seed, exact))
-        assert configs == [Path("y")] and limit_s == 1
+        assert configs == [CONFIG] and limit_s == 1 and not judges
         folder = output / "x" / "y"
         folder.mkdir(parents=True)
         ap = 80.0 + seed - exact
@@ -33,7 +37,7 @@ def trained(monkeypatch):
 
 
 def test_both_ways_with_each_seed(tmp_path, trained):
-    (found,) = run_precision([Path("y")], tmp_path, [], seeds=[1, 3], limit_s=1)
+    (found,) = run_precision([CONFIG], tmp_path, [], seeds=[1, 3], limit_s=1)
     assert trained == [(1, False), (1, True), (3, False), (3, True)]
     assert found.metric == "AP"
     assert [score.value for score in found.quick] == [81, 83]
@@ -52,4 +56,22 @@ def test_intervals_that_lie_apart_do_not_overlap():
 def test_a_run_that_failed_gives_no_finding(tmp_path, monkeypatch):
     row = Row("X", "configs/x/y.yaml", "digest", error="took longer than 1 s")
     monkeypatch.setattr(precision, "run_zoo", lambda *_, **__: [row])
-    assert run_precision([Path("y")], tmp_path, [], seeds=[1], limit_s=1) == []
+    assert run_precision([CONFIG], tmp_path, [], seeds=[1], limit_s=1) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "seeds", "expected"),
+    [
+        (Path("nope.yaml"), [], [1], "nope.yaml: no such config"),
+        (CONFIG, ["EXACT", "True"], [1], "--opts EXACT"),
+        (CONFIG, ["TEST.BOOTSTRAP", "0"], [1], "TEST.BOOTSTRAP is 0"),
+        (CONFIG, ["SOLVER.MAX_ITERS", "9"], [1], "SOLVER.MAX_ITERS"),
+        (CONFIG, [], [1, 2, 1], "each once"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_before_it_is_trained(
+    tmp_path, trained, config, words, seeds, expected
+):
+    with pytest.raises(ConfigError, match=expected):
+        run_precision([config], tmp_path, words, seeds=seeds, limit_s=1)
+    assert trained == []

@@ -1,5 +1,6 @@
 """One training step against plain torch, and the number format that it runs in."""
 
+import re
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from project.engine.checkpoint import Checkpointer
 from project.engine.loader import batch_size
 from project.engine.step import TrainStep
 from project.errors import ConfigError
-from project.modeling.precision import amp_dtype
+from project.modeling.precision import amp_dtype, describe_arithmetic
 
 
 class Probe(nn.Module):
@@ -77,6 +78,21 @@ def test_fp16_needs_a_gpu():
     amp = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE", "fp16", "MODEL.DEVICE", "cpu"]
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         amp_dtype(load_config(None, amp))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["SOLVER.AMP.DTYPE", "fp16"], "float16 mixed precision"),
+        (["SOLVER.AMP.ENABLED", "False"], "float32"),
+        (["MODEL.CHANNELS_LAST", "True", "SOLVER.AMP.DTYPE", "bf16"], "bfloat16 .*, channels_last"),
+        (["EXACT", "True"], "float32, as EXACT asks$"),
+        (["EXACT", "True", "SOLVER.AMP.DTYPE", "fp16"], "; SOLVER.AMP.DTYPE has no part in it"),
+    ],
+)
+def test_how_numbers_are_computed_is_told(words, expected):
+    config = ["MODEL.DEVICE", "cuda", "MODEL.CHANNELS_LAST", "False", *words]
+    assert re.search(expected, describe_arithmetic(load_config(None, config)))
 
 
 class Batched(nn.Module):

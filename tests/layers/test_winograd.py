@@ -1,6 +1,7 @@
 """Winograd's convolution against torch's, in double precision."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -60,6 +61,13 @@ def test_results_can_be_viewed_as_those_of_a_convolution():
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.fixture
+def gains(monkeypatch):
+    """A processor that is quicker by it."""
+    monkeypatch.setattr(winograd, "is_quicker", lambda threads: True)
+
+
+@pytest.mark.usefixtures("gains")
 def test_inputs_of_other_kinds_are_computed_as_before():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1)).requires_grad_(False)
@@ -72,7 +80,8 @@ def test_inputs_of_other_kinds_are_computed_as_before():
     assert torch.equal(model.double()(x.double()), reference.double()(x.double()))
 
 
-def test_attributes_of_plain_convolutions_are_their_own(monkeypatch):
+@pytest.mark.usefixtures("gains")
+def test_attributes_of_plain_convolutions_are_their_own():
     model = nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False)
     model.norm, model.activation = nn.Identity(), torch.neg
     expected = model(x := torch.randn(1, 128, 16, 16))
@@ -86,6 +95,18 @@ def test_other_processors_keep_their_convolutions(monkeypatch):
     model = nn.Conv2d(128, 128, 3, padding=1)
     use_winograd(model)
     assert "forward" not in vars(model)
+
+
+@pytest.mark.parametrize(("direct", "gains"), [(3.0, True), (2.1, False), (1.0, False)])
+def test_a_trial_decides(monkeypatch, direct, gains):
+    """Of two seconds each that ours takes."""
+    seconds = itertools.cycle([direct, 2.0])
+    monkeypatch.setattr(winograd, "_seconds", lambda run: (run(), next(seconds))[1])
+    winograd.is_quicker.cache_clear()
+    model = nn.Conv2d(128, 128, 3, padding=1)
+    use_winograd(model)
+    assert ("forward" in vars(model)) is gains
+    winograd.is_quicker.cache_clear()
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
@@ -127,6 +148,7 @@ class Net(nn.Module):
         return x
 
 
+@pytest.mark.usefixtures("gains")
 def test_layers_that_gain_are_replaced_and_keep_norm_and_activation(monkeypatch):
     torch.manual_seed(0)
     model = Net().eval()
