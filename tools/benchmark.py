@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Times parts of this project beside what they replace; a model, all systems, tiles, growth, scores.
+"""Times parts of this project beside what they replace, and models, tiles, growth and scores.
 
     python tools/benchmark.py roi-align --threads 2 --json roi_align.json
     python tools/benchmark.py all --json performance.json --markdown performance.md
@@ -65,8 +65,7 @@ COMPARISONS = {
         "project.benchmark.startup",
     ),
     "train": (
-        "a training step of Mask R-CNN against stock Detectron2's: a small one on a CPU; on a GPU"
-        " R50-FPN at 800 pixels too, with its memory and its waits",
+        "a training step of Mask R-CNN against stock Detectron2's, on a GPU at 800 pixels too",
         "project.benchmark.train",
     ),
     "unet": (

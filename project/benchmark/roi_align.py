@@ -87,8 +87,8 @@ def conclusion(comparisons: Sequence[Comparison]) -> str:
     """Says where our ways are slower, and which of them a model takes."""
     slower = [comparison.name for comparison in comparisons if comparison.ratio < 1]
     return (
-        "Single maps are timed with the two matrix products, wherever they are; a model takes them on"
-        f" maps of up to {MAX_CELLS_TRAINING} cells in training and {MAX_CELLS_FORWARD} in"
+        "Single maps are timed with the two matrix products, wherever they are; a model takes"
+        f" them on maps of up to {MAX_CELLS_TRAINING} cells in training and {MAX_CELLS_FORWARD} in"
         " prediction, and sums over bags of cells on larger ones (project/layers/roi_align.py)."
         f" torchvision's was quicker in: {', '.join(slower) or 'none'}"
     )

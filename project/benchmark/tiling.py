@@ -75,8 +75,8 @@ def measure_all(
     """
     if not overlap < tile < side:
         raise ConfigError(
-            f"--side {side} --tile {tile} --overlap {overlap}: a tile must be smaller than the image"
-            " and larger than its overlap"
+            f"--side {side} --tile {tile} --overlap {overlap}: a tile must be smaller than the"
+            " image and larger than its overlap"
         )
     for config in CONFIGS:
         if only in config:

@@ -9,8 +9,9 @@ them is a batch of 36 products, so all of it is BLAS. Tiles are worked on by the
 the last cache holds. Whether it is quicker depends on the processor: with 256 channels the direct
 convolution takes 1.4 to 1.9 times as long on two cores of one AVX512 machine, and the same time on
 two of another, where it reaches 240 of 1e9 operations a second and core. So a trial of a tenth of a
-second decides (`tools/benchmark.py infer` has a whole model beside stock). Errors are 3e-5 where values are about 1, the direct one's 6e-6;
-they follow the largest input of a tile, so one of 1e5 spoils its neighbours' results by 3e-3.
+second decides (`tools/benchmark.py infer` has a whole model beside stock). Errors are 3e-5 where
+values are about 1, the direct one's 6e-6; they follow the largest input of a tile, so one of 1e5
+spoils its neighbours' results by 3e-3.
 
 Legend: N images, C inputs, K outputs, H x W pixels, A x B tiles of an image, T tiles at once.
 """
@@ -75,12 +76,15 @@ def use_winograd(module: nn.Module) -> None:
     """
     if torch.backends.cpu.get_cpu_capability() not in _MEASURED:
         return
-    kinds = (nn.Conv2d, Conv2d)
-    convs = [m for m in module.modules() if type(m) in kinds and _gains(m)]  # type: ignore[arg-type]
+    convs: list[nn.Conv2d] = [
+        child
+        for child in module.modules()
+        if isinstance(child, nn.Conv2d) and type(child) in (nn.Conv2d, Conv2d) and _gains(child)
+    ]
     if not convs or not is_quicker(torch.get_num_threads()):
         return
     for conv in convs:
-        weight = transform_weight(conv.weight)  # type: ignore[arg-type]
+        weight = transform_weight(conv.weight)
         conv.forward = partial(  # type: ignore[method-assign]
             _forward, conv, weight
         )
