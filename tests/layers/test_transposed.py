@@ -18,6 +18,13 @@ def pair(channels: int, outputs: int, bias: bool = True) -> tuple[nn.Module, nn.
     return theirs, ours[0]
 
 
+@pytest.fixture
+def always(monkeypatch):
+    """The product, in float32 and for many weights too."""
+    monkeypatch.setattr(Transposed2x2, "_gains", lambda layer, x: True)
+
+
+@pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(2, 6, 5, 7), (1, 6, 1, 1), (0, 6, 14, 14), (30, 6, 14, 14)])
@@ -47,6 +54,25 @@ def test_in_bfloat16():
     torch.testing.assert_close(own, expected, atol=0.02, rtol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("autocast", "dtype", "side", "gains"),
+    [
+        (True, torch.float32, 8, True),
+        (False, torch.bfloat16, 8, True),
+        (False, torch.float32, 8, False),
+        (True, torch.float32, 1, False),  # 32 x 32 weights for one pixel
+    ],
+)
+def test_where_it_is_used(autocast, dtype, side, gains):
+    _, ours = pair(32, 32)
+    ours.to(dtype)
+    x = torch.randn(1, 32, side, side, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        assert ours._gains(x) is gains
+        assert ours(x).shape == (1, 32, 2 * side, 2 * side)
+
+
+@pytest.mark.usefixtures("always")
 def test_extreme_values():
     theirs, ours = pair(6, 4)
     for scale in (1e-30, 1e30):
