@@ -1,11 +1,11 @@
 """Transposed convolution of 2 x 2 with stride 2 as one matrix product, in bfloat16 on a CPU.
 
 Its outputs do not overlap: each pixel is multiplied by a matrix, and yields the 4 pixels that take
-its place. Forwards and backwards oneDNN's general operator takes 1.3 to 2.4 times as long on one AVX512
-machine (the mask head of the demo 13.6 ms against 5.7), and up to 1.4 times on another, which
-multiplies quicker. It is better in float32 there (48 ms against 62, of 100 masks of 256 channels),
-and everywhere for a small map of many channels, where the weights cost more than the pixels. As a
-convolution of 1 x 1 the product takes oneDNN two thirds of the time that BLAS takes.
+its place. Forwards and backwards oneDNN's general operator takes 1.3 to 2.4 times as long on one
+machine with AVX512 (the mask head of the demo 13.6 ms against 5.7), and up to 1.4 times on another,
+which multiplies quicker. It is better in float32 there (48 ms against 62, of 100 masks of 256
+channels), and everywhere for a small map of many channels, where the weights cost more than the
+pixels. As a convolution of 1 x 1 the product takes oneDNN two thirds of the time that BLAS takes.
 """
 
 import torch
