@@ -46,7 +46,7 @@ demo: setup ## train and score on the built-in data set, into output/demo
 test: setup ## the tests
 	"$(PYTHON)" -m pytest $(PROCESSES) $(ARGS)
 
-proof: setup ## the README's scores, by whole trainings; about half an hour
+proof: setup ## the README's scores, by whole trainings; 20 minutes or more
 	"$(PYTHON)" -m pytest -m slow -s tests/goals $(ARGS)
 
 stress: setup ## what must hold under kills, hangs, hostile files and large data; hours

@@ -1,4 +1,4 @@
-"""The scores that the README promises, by whole trainings: `make proof`, about 25 minutes.
+"""The scores that the README promises, by whole trainings: `make proof`, 20 minutes or more.
 
 Times are printed and not asserted: machines differ.
 """
