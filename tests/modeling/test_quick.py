@@ -47,6 +47,7 @@ def test_in_float32_a_copy_predicts_the_same(least, name, monkeypatch):
     called = []
     monkeypatch.setattr(winograd, "_LEAST_CHANNELS", least)
     monkeypatch.setattr(winograd, "_MEASURED", (torch.backends.cpu.get_cpu_capability(),))
+    monkeypatch.setattr(winograd, "is_quicker", lambda threads: True)
     monkeypatch.setattr(winograd, "convolve", lambda *a, **k: called.append(1) or convolve(*a, **k))
     cfg, model = build(name, *FLOAT32)
     expected = predict(model)
