@@ -31,6 +31,9 @@ MISTAKES = {
     "report.py docs": "cannot be read as results",
     "replay_batch.py no.pth": "FILE: no.pth does not exist",
     "benchmark.py roi_align": "invalid choice",
+    "benchmark.py zoo --config-file no.yaml": "no such file",
+    "benchmark.py cost --config-file no.yaml --weights no.pth": "no such file",
+    f"benchmark.py precision --config-file {CONFIG} --opts SEED": "the key SEED has no value",
 }
 
 

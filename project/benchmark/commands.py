@@ -103,6 +103,9 @@ def cost(arguments: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
+    from project.usage import check_usage
+
+    check_usage(config_file=arguments.config_file, weights=str(arguments.weights))
     from project.benchmark.cost import measure_cost
 
     found = asdict(measure_cost(arguments.config_file, arguments.weights, images=arguments.images))
@@ -148,6 +151,7 @@ def scaling(arguments: argparse.Namespace) -> int:
 
 def precision(arguments: argparse.Namespace) -> int:
     """Trains what has not been trained yet; 1 where intervals do not overlap, or nothing ended."""
+    _check_configs(arguments)
     from project.benchmark.precision import markdown, run_precision, write_json
 
     a = arguments
@@ -164,8 +168,17 @@ def precision(arguments: argparse.Namespace) -> int:
     return 0 if all(found.overlap for found in findings) else 1
 
 
+def _check_configs(arguments: argparse.Namespace) -> None:
+    """Raises for what is mistyped before anything heavy is imported."""
+    from project.usage import check_usage
+
+    for path in arguments.config_file:
+        check_usage(config_file=path, opts=arguments.opts)
+
+
 def zoo(arguments: argparse.Namespace) -> int:
     """Trains, scores and measures what has no row yet; 1 where a row fails or misses its goal."""
+    _check_configs(arguments)
     from project.benchmark.zoo import find_configs, run_zoo
     from project.benchmark.zoo_table import markdown, write_json
 
