@@ -1,4 +1,4 @@
-"""Which object each box belongs to, for all images at once, without waiting for the device.
+"""Whose box each is, and which are trained on: of all images, without waiting for the device.
 
 Legend: N images, G objects of the truth, padded to the most, A boxes to label.
 """
@@ -11,7 +11,7 @@ from detectron2.structures import Boxes, pairwise_iou
 from detectron2.utils.memory import retry_if_cuda_oom
 from torch import Tensor
 
-from project.layers.boxes import batched_iou, pad_boxes
+from project.layers.boxes import batched_iou, draw, pad_boxes
 
 _PAIRS = 2**25  # of objects and boxes that are compared at once: 128 MB a temporary tensor
 # Of one image, above which Detectron2's own way is taken: where memory ends, it goes on on the CPU.
@@ -81,3 +81,22 @@ def label_matches(iou: Tensor, real: Tensor, matcher: Matcher) -> tuple[Tensor, 
         best = iou.amax(dim=2, keepdim=True)
         labels.masked_fill_(((iou == best) & real[..., None]).any(dim=1), 1)
     return matches, labels
+
+
+def sample(labels: Tensor, count: int, fraction: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random boxes to train on, as Detectron2's `subsample_labels` draws them of each image.
+
+    Args:
+        labels: (N, A) of -1, 0, 1.
+        count: boxes of an image, at most.
+        fraction: of these that may have the label 1; those of 0 fill up.
+
+    Returns:
+        positive: (N, S) places of boxes of the label 1, at most `count * fraction`.
+        is_positive: (N, S) bool, which of these were drawn.
+        negative: (N, T) places of boxes of the label 0.
+        is_negative: (N, T) bool.
+    """
+    positive, is_positive = draw(labels == 1, int(count * fraction))
+    negative, is_negative = draw(labels == 0, count, count - is_positive.sum(dim=1))
+    return positive, is_positive, negative, is_negative

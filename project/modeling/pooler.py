@@ -39,8 +39,8 @@ class Pooler(ROIPooler):
         )
         order = levels.argsort(stable=True)
         # `bincount` would make the host wait once more for the size of its result.
-        places = torch.arange(len(x), device=levels.device)
-        counts = (levels == places[:, None]).sum(dim=1).tolist()
+        numbers = torch.arange(len(x), device=levels.device)
+        counts = (levels == numbers[:, None]).sum(dim=1).tolist()
         parts = boxes[order].split(counts)
         pooled = [p(f, part) for p, f, part in zip(self.level_poolers, x, parts, strict=True)]
         if on_gpu:  # torchvision's operator yields NCHW

@@ -18,10 +18,10 @@ from detectron2.utils.events import get_event_storage
 from fvcore.nn import smooth_l1_loss
 from torch import Tensor, nn
 
-from project.layers.boxes import box_deltas, draw, pad_boxes, upload
+from project.layers.boxes import box_deltas, pad_boxes, upload
 from project.modeling.boundary_mask_head import BoundaryMaskHead
 from project.modeling.mask_heads import ConvMaskHead
-from project.modeling.matching import match_all
+from project.modeling.matching import match_all, sample
 from project.modeling.polygon_views import share_polygons
 from project.modeling.quick_mask_head import QuickMaskHead
 
@@ -89,10 +89,9 @@ class QuickROIHeads(StandardROIHeads):
         # Without objects all is background, whatever the matcher calls an IoU of 0.
         without = upload([not len(truth) for truth in truth_boxes], torch.bool, boxes.device)
         labels.masked_fill_(without[:, None], 0).masked_fill_(~is_box, -1)
-        most = int(self.batch_size_per_image * self.positive_fraction)
-        positive, is_positive = draw(labels == 1, most)
-        rest = self.batch_size_per_image - is_positive.sum(dim=1)
-        negative, is_negative = draw(labels == 0, self.batch_size_per_image, rest)
+        positive, is_positive, negative, is_negative = sample(
+            labels, self.batch_size_per_image, self.positive_fraction
+        )
         counts = torch.stack([is_positive.sum(dim=1), is_negative.sum(dim=1)], dim=1).tolist()
         sampled = Sampled(
             self._give_truth(target, padded, match, places[:count], others[:other_count], count)

@@ -19,9 +19,9 @@ from detectron2.utils.events import get_event_storage
 from fvcore.nn import smooth_l1_loss
 from torch import Tensor
 
-from project.layers.boxes import box_deltas, draw, pad_boxes, upload
+from project.layers.boxes import box_deltas, pad_boxes, upload
 from project.layers.nms import greedy_keep
-from project.modeling.matching import match_all
+from project.modeling.matching import match_all, sample
 
 # Boxes of a level before suppression, above which that is Detectron2's, image by image: the
 # overlaps of all pairs would take too much memory.
@@ -63,10 +63,9 @@ class QuickRPN(RPN):
         every = torch.cat([level.tensor for level in anchors])  # (A, 4)
         truth = [x.gt_boxes.tensor for x in gt_instances]
         matches, labels = match_all(truth, every, self.anchor_matcher)
-        most = int(self.batch_size_per_image * self.positive_fraction)
-        positive, is_positive = draw(labels == 1, most)
-        rest = self.batch_size_per_image - is_positive.sum(dim=1)
-        negative, is_negative = draw(labels == 0, self.batch_size_per_image, rest)
+        positive, is_positive, negative, is_negative = sample(
+            labels, self.batch_size_per_image, self.positive_fraction
+        )
         hit = matches.gather(1, positive)[..., None].expand(-1, -1, 4)
         boxes = pad_boxes(truth)[0].gather(1, hit)
         boxes = torch.where(is_positive[..., None], boxes, every[positive])
