@@ -30,7 +30,7 @@ Parameters = Iterable[nn.Parameter]
 
 def _sgd(cfg: CfgNode, params: list) -> Optimizer:
     # Where the first step overflows in fp16, as it often does while the scale of the losses is
-    # still looked for, torch 2.11's fused SGD leaves its momentum as the memory was found: NaN.
+    # still looked for, torch's fused SGD (2.11, 2.14) leaves its momentum as the memory was found.
     fused = amp_dtype(cfg) != torch.float16
     return torch.optim.SGD(
         params,

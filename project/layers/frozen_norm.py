@@ -1,4 +1,4 @@
-"""Fixed batch normalisation within the convolution before it, in training.
+"""Fixed batch normalisation within the convolution before it, in training on a GPU.
 
 Detectron2 fine-tunes with frozen statistics: x * scale + bias is two passes over each feature map
 forwards and one backwards. A convolution with weights times scale gives the same, and the gradient

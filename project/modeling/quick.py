@@ -37,9 +37,8 @@ def quicken(cfg: CfgNode, model: nn.Module) -> None:
     if not cfg.EXACT:
         replace_poolers(model)
         cache_anchors(model)
-        if not cfg.MODEL.COMPILE:
-            fold_frozen_norms(model)
         if cfg.MODEL.DEVICE.startswith("cuda") and not cfg.MODEL.COMPILE:
+            fold_frozen_norms(model)
             quicken_rpn(model)
             quicken_roi_heads(model)
             quicken_mask_heads(model)
